@@ -156,8 +156,9 @@ export interface StreamState {
 /** The lifecycles of streams. */
 export interface StreamLog {
   /**
-   * Sets a policy. Throws APPEND_CONFLICT, STREAM_TOMBSTONED, BEYOND_HEAD if `truncateBefore` is
-   * beyond the next version, and the errors of cancelled appends and failed commits.
+   * Sets a policy. Throws APPEND_CONFLICT, STREAM_TOMBSTONED unless told not to, BEYOND_HEAD if
+   * `truncateBefore` is beyond the next version, and the errors of cancelled appends and failed
+   * commits.
    */
   update(request: Omit<UpdateStream, "kind">, signal?: AbortSignal): Promise<StreamChanged>;
   /**

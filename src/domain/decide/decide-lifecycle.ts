@@ -33,6 +33,8 @@ interface LifecycleChange extends Cause {
 export interface UpdateStream extends LifecycleChange {
   readonly kind: "update-stream";
   readonly change: PolicyChange;
+  /** True: the policy of a tombstoned stream changes, too. Absent: it does not. */
+  readonly evenIfTombstoned?: boolean;
 }
 
 export interface DeleteStream extends LifecycleChange {
@@ -137,7 +139,8 @@ export class LifecycleOverlay {
     const lifecycle = this.of(stream) ?? noLifecycle;
     const state = stateOf(lifecycle, version);
     const deletes = request.kind === "delete-stream";
-    if (state === "tombstoned" && !(deletes && request.permanent)) {
+    const isPossible = deletes ? request.permanent : request.evenIfTombstoned === true;
+    if (state === "tombstoned" && !isPossible) {
       return { kind: "tombstoned", stream };
     }
     const isDone =

@@ -7,9 +7,10 @@ import {
   appendToStream,
   expectedInLog,
   type AppendResult,
+  type ExpectedRevision,
   type StreamAppend,
 } from "./append-rules.ts";
-import { metadataType } from "../mapping/content.ts";
+import { metadataType, tombstoneVersion } from "../mapping/content.ts";
 import type { CallerContext } from "../mapping/context.ts";
 import { accessDenied, invalidArgument } from "../mapping/errors.ts";
 import { storedAt, storedFrom, streamState } from "../mapping/look-up.ts";
@@ -44,13 +45,9 @@ async function writeNothing(
   const state = await streamState(context, stream);
   if (state.isTombstoned) return { kind: "deleted" };
   const isEmpty = state.version === 0 || state.isDeleted;
-  const holds = {
-    any: true,
-    exists: !isEmpty,
-    none: isEmpty,
-    revision: expected.kind === "revision" && Number(expected.revision) + 1 === state.version,
-  }[expected.kind];
-  if (!holds) return { kind: "conflict", current: state.version - 1 };
+  const isExact = expected.kind === "revision";
+  if (!holds(expected, isEmpty && !isExact ? 0 : state.version))
+    return { kind: "conflict", current: state.version - 1 };
   return { kind: "appended", revision: state.version - 1, position: 0 };
 }
 
@@ -73,21 +70,31 @@ async function writeMetadata(
   if (repeated !== undefined) return repeated;
   const state = await streamState(context, stream);
   const change = metadataChange(Buffer.from(event.data).toString("utf8"), event.id, state.version);
+  const isEnded = state.isDeleted || state.isTombstoned;
+  const left = state.isTombstoned ? await changesBeforeTombstone(context, stream) : undefined;
+  if (left !== undefined && !holds(append.expected, left)) {
+    return { kind: "conflict", current: left - 1 };
+  }
+  const isAny = append.expected.kind === "any";
   const request = {
     ...causedBy(append.principal),
     stream,
     expected: undefined,
-    expectedChanges: expectedInLog(append.expected),
+    expectedChanges:
+      left === undefined || isAny
+        ? expectedInLog(append.expected)
+        : ({ kind: "version", version: left + 1 } as const),
   };
   try {
     // Members besides `$tb` are kept first, as the deletion is the newer event.
     let position = 0;
     let expectedChanges = request.expectedChanges;
-    if (!change.onlyDeletes || state.isDeleted) {
-      ({ position } = await log.streams.update({ ...request, change: change.policy }));
+    if (!change.onlyDeletes || isEnded) {
+      const update = { ...request, change: change.policy, evenIfTombstoned: true };
+      ({ position } = await log.streams.update(update));
       expectedChanges = undefined;
     }
-    if (change.deletes && !state.isDeleted) {
+    if (change.deletes && !isEnded) {
       const removal = { ...request, expectedChanges, permanent: false, evenIfEmpty: true };
       ({ position } = await log.streams.remove(removal));
     }
@@ -99,6 +106,34 @@ async function writeMetadata(
     if (error.failure.reason !== "APPEND_CONFLICT") throw error;
     const [conflict] = error.failure.conflict.streams;
     return { kind: "conflict", current: (conflict?.actualVersion ?? 0) - 1 };
+  }
+}
+
+/**
+ * How often the metadata of a tombstoned stream was changed, if the tombstone was the last change:
+ * clients do not count that one. Undefined: it was not the last.
+ */
+async function changesBeforeTombstone(
+  context: CallerContext,
+  stream: string,
+): Promise<number | undefined> {
+  const kept = lifecycleStream(stream);
+  const { version } = await streamState(context, kept);
+  const [newest] = await storedFrom(context, kept, version, 1);
+  return newest?.version === tombstoneVersion ? version - 1 : undefined;
+}
+
+/** Whether a stream that got `version` events and is not deleted is as expected. */
+function holds(expected: ExpectedRevision, version: number): boolean {
+  switch (expected.kind) {
+    case "any":
+      return true;
+    case "exists":
+      return version > 0;
+    case "none":
+      return version === 0;
+    case "revision":
+      return Number(expected.revision) + 1 === version;
   }
 }
 

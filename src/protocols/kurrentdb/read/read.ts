@@ -70,7 +70,8 @@ async function* readStream(
   call: Call,
 ): AsyncGenerator<ReadAnswer> {
   const { target, name, endsWithRevision } = wanted;
-  const isRecreated = target.kind === "metadata" && (await wasRecreated(context, target.name));
+  const isRecreated =
+    target.kind === "metadata" && (await wasRecreated(context, target.name, name));
   let count = 0;
   const counted = { isRecreated, onEvents: (more: number) => void (count += more) };
   yield* eventsOfRead(context, wanted, call, streamRequest(wanted), counted);
@@ -82,8 +83,15 @@ async function* readStream(
   else if (endsWithRevision) yield* bounds(state, count);
 }
 
-async function wasRecreated(context: CallerContext, stream: string): Promise<boolean> {
-  const { version, deletedThrough } = await streamState(context, stream);
+/** Throws what clients are told of the metadata of a tombstoned stream. */
+async function wasRecreated(
+  context: CallerContext,
+  stream: string,
+  name: string,
+): Promise<boolean> {
+  const state = await streamState(context, stream);
+  assertNotTombstoned(state, name);
+  const { version, deletedThrough } = state;
   return deletedThrough > 0 && version > deletedThrough;
 }
 

@@ -4,9 +4,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { TestServer } from "../../../support/running-server.ts";
 import {
   append,
+  at,
   events,
   m,
   named,
+  ofAll,
   ofStream,
   read,
   startKurrent,
@@ -24,10 +26,10 @@ const revisions = async (stream: string) =>
   (await events(server.calls, { streamOption: ofStream(stream) })).map((e) =>
     Number(e.streamRevision),
   );
-const remove = (stream: string) => {
+const remove = (stream: string, method: "delete" | "tombstone" = "delete") => {
   const expectedStreamRevision = { case: "any", value: {} } as const;
   const options = { streamIdentifier: named(stream), expectedStreamRevision };
-  return server.calls.unary(m.delete, { options });
+  return server.calls.unary(m[method] as typeof m.delete, { options });
 };
 
 describe("the metadata of a stream", () => {
@@ -52,6 +54,40 @@ describe("the metadata of a stream", () => {
       await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$tb":3}' }], 0n),
     ).toMatchObject({ revision: 1n });
     expect(await revisions("s")).toEqual([]);
+  });
+
+  test("of a tombstoned stream is not told, but written, and the stream stays tombstoned", async () => {
+    const event = (mine: number) => [{ type: "$metadata", data: `{"mine":${mine}}` }];
+    await append(server.calls, "s", [{}]);
+    await append(server.calls, "$$s", event(1));
+    await append(server.calls, "$$s", event(2), 0n);
+    await remove("s", "tombstone");
+    const deleted = { code: 9, exception: "stream-deleted", "stream-name": "$$s" };
+    expect(await trailersOf(metadata("s"))).toMatchObject(deleted);
+    expect(await append(server.calls, "$$s", event(3), "noStream")).toMatchObject({ current: 1n });
+    expect(await append(server.calls, "$$s", event(3), 2n)).toMatchObject({ current: 1n });
+    const { revision } = await append(server.calls, "$$s", event(3), 1n);
+    expect(revision).toBe(3n);
+    expect(await append(server.calls, "$$s", event(4), 2n)).toMatchObject({ current: 3n });
+    expect(await append(server.calls, "$$s", event(4), 3n)).toMatchObject({ revision: 4n });
+    const ends = { type: "$metadata", data: '{"$tb":9223372036854775807}' };
+    expect(await append(server.calls, "$$s", [ends])).toMatchObject({ revision: 5n });
+    expect(await trailersOf(metadata("s"))).toMatchObject(deleted);
+    expect(await trailersOf(append(server.calls, "s", [{}]))).toMatchObject({ code: 9 });
+    const all = await events(server.calls, { streamOption: ofAll() });
+    expect(all.map(at).slice(-5)).toEqual([
+      "$$s@1",
+      `s@${2n ** 63n - 1n}`,
+      "$$s@3",
+      "$$s@4",
+      "$$s@5",
+    ]);
+    await append(server.calls, "t", [{}]);
+    await remove("t", "tombstone");
+    expect(await append(server.calls, "$$t", event(1), "streamExists")).toMatchObject({
+      current: -1n,
+    });
+    expect(await append(server.calls, "$$t", event(1), "noStream")).toMatchObject({ revision: 1n });
   });
 
   test("says before which revision a deleted stream begins, once it has events again", async () => {
