@@ -212,9 +212,18 @@ export function namedSource(
 
 const endlessMs = 12 * 3_600_000;
 
+/**
+ * KurrentDB looks for events whose time is over once in a second. Clients rely on it: some hold
+ * back what they acknowledge for longer than their shortest timeouts.
+ */
+const leaseMsMin = 1_000;
+
 /** How long a consumer may take for an event. */
-export function leaseMsOf({ messageTimeoutMs }: SubscriptionSettings): number {
-  return Math.min(messageTimeoutMs > 0 ? messageTimeoutMs : endlessMs, endlessMs);
+export function leaseMsOf({
+  messageTimeoutMs,
+}: Pick<SubscriptionSettings, "messageTimeoutMs">): number {
+  if (messageTimeoutMs <= 0) return endlessMs;
+  return Math.min(Math.max(messageTimeoutMs, leaseMsMin), endlessMs);
 }
 
 /** What the consumer group of the log is to do. */

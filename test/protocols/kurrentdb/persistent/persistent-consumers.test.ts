@@ -3,6 +3,7 @@
 import { setTimeout } from "node:timers/promises";
 import { Metadata } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { leaseMsOf } from "../../../../src/protocols/kurrentdb/persistent/settings.ts";
 import type { TestServer } from "../../../support/running-server.ts";
 import { append, startKurrent, trailersOf } from "../kurrent-client.ts";
 import { bySource, create, infoOf, p, Reader, texts, types } from "./persistent-client.ts";
@@ -158,6 +159,16 @@ describe("a consumer", () => {
     const reader = await new Reader(server.calls, 1).confirmed();
     expect(texts(await reader.get(2))).toEqual(["A 0", "A 1"]);
     reader.cancel();
+  });
+
+  test.each([
+    [0, 12 * 3_600_000],
+    [1, 1_000],
+    [999, 1_000],
+    [1_001, 1_001],
+    [13 * 3_600_000, 12 * 3_600_000],
+  ])("that was given %i ms for an event has %i", (messageTimeoutMs, leaseMs) => {
+    expect(leaseMsOf({ messageTimeoutMs })).toBe(leaseMs);
   });
 
   test("that says nothing gets the next event when one is parked for that", async () => {
