@@ -11,7 +11,10 @@ import { bytesOf, type Consumer, type DueEvent, type HeldEvent } from "./consume
 import { leaseMsOf, type SubscriptionSettings } from "./settings.ts";
 import { choose, keyOfEvent } from "./strategies.ts";
 
-/** How often the group hears of the hub while events are in flight: leases may have run out. */
+/**
+ * How often the group hears of the hub: leases may have run out, and until it hears of its member,
+ * it gives no other events in their place. The hub may not know of all of them any more.
+ */
 const heartbeatMs = 250;
 
 /** As long as so many bytes wait, no more events are taken from the group. */
@@ -217,7 +220,6 @@ export class SubscriptionHub {
   }
 
   private beat(): void {
-    if (this.byPosition.size === 0) return;
     void this.member.handle({ kind: "permits", count: 0 });
     // The group has taken these back. It may have parked them, and gives others instead.
     const now = performance.now();

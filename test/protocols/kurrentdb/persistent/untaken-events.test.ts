@@ -1,7 +1,7 @@
 // A consumer of a persistent subscription that takes nothing: what is held for it is drawn from the
 // budget of its call, and no more is taken from the group.
 import { setImmediate as turn } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AnnalsError } from "../../../../src/domain/errors.ts";
 import { composeFrame, recordsIn } from "../../../../src/domain/record.ts";
 import type { GroupMember, MemberMessage, MemberRequest } from "../../../../src/log/group-verbs.ts";
@@ -27,7 +27,7 @@ class Member implements GroupMember {
   delivered = 0;
   private isOver = false;
 
-  async *messages(): AsyncGenerator<MemberMessage> {
+  async *messages(): AsyncIterable<MemberMessage> {
     while (this.delivered < eventCount && !this.isOver) {
       const position = ++this.delivered;
       const delivery = { token: `t${position}`, attempt: 1, position, record: recordAt(position) };
@@ -43,6 +43,13 @@ class Member implements GroupMember {
 
   leave(): void {
     this.isOver = true;
+  }
+}
+
+class QuietMember extends Member {
+  override messages(): AsyncIterable<MemberMessage> {
+    const next = () => new Promise<never>(() => {});
+    return { [Symbol.asyncIterator]: () => ({ next }) };
   }
 }
 
@@ -133,4 +140,19 @@ test("ends where the budget has no room for an event, which is delivered again",
   hub.leave(consumer);
   await settled();
   expect(member.delivered).toBeLessThan(8);
+});
+
+test("is heard of where it holds nothing that is known, as a lease may have run out", () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  const member = new QuietMember();
+  const hub = new SubscriptionHub(settings, member, events, () => {});
+  const consumer = new Consumer(somebody, 1, new Budget());
+  hub.join(consumer);
+  vi.advanceTimersByTime(1_000);
+  const permits = { kind: "permits", count: 0 };
+  expect(member.requests.slice(1)).toEqual([permits, permits, permits, permits]);
+  hub.leave(consumer);
+  vi.advanceTimersByTime(1_000);
+  expect(member.requests).toHaveLength(5);
+  vi.useRealTimers();
 });
