@@ -42,6 +42,7 @@ export function create(
 }
 
 export interface Got {
+  /** The link's, if there is one. */
   readonly id: string;
   /** Type and number of retries: `T 0`. */
   readonly text: string;
@@ -50,13 +51,7 @@ export interface Got {
 export class Reader {
   private readonly call;
 
-  constructor(
-    calls: Calls,
-    bufferSize = 10,
-    source: "s" | "all" = "s",
-    groupName = "g",
-    headers?: Metadata,
-  ) {
+  constructor(calls: Calls, bufferSize = 10, source = "s", groupName = "g", headers?: Metadata) {
     this.call = calls.pipe(p.read, {}, headers);
     const streamOption =
       source === "all"
@@ -77,9 +72,9 @@ export class Reader {
     const got: Got[] = [];
     while (got.length < count) {
       const { content } = await nextOf(this.call.answers);
-      const { event, count: retries } = content.value as ReadResp_ReadEvent;
+      const { event, link, count: retries } = content.value as ReadResp_ReadEvent;
       const text = `${event?.metadata["type"]} ${retries.value as number}`;
-      got.push({ id: event?.id?.value.value as string, text });
+      got.push({ id: (link ?? event)?.id?.value.value as string, text });
     }
     return got;
   }

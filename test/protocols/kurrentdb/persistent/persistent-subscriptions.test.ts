@@ -117,6 +117,31 @@ describe("a subscription", () => {
     reader.cancel();
   });
 
+  test("to all events of a type delivers each once, with its link", async () => {
+    const all = Array.from({ length: 30 }, (_, i) => ({ type: i % 3 === 0 ? "other" : "T" }));
+    await append(server.calls, "a", all);
+    const streamIdentifier = named("$et-T");
+    const value = { streamIdentifier, revisionOption: { case: "start", value: {} } } as const;
+    const settings = { ...usual, resolveLinks: true };
+    await server.calls.unary(p.create, {
+      options: { groupName: "g", streamOption: { case: "stream", value }, settings },
+    });
+    const reader = await new Reader(server.calls, 4, "$et-T").confirmed();
+    await append(server.calls, "b", [{ type: "T" }]);
+    const ids = new Set<string>();
+    while (ids.size < 21) {
+      const got = await reader.get(1);
+      expect(texts(got)).toEqual(["T 0"]);
+      for (const { id } of got) ids.add(id);
+      reader.ack(...got);
+    }
+    const streamOption = { case: "streamIdentifier", value: streamIdentifier } as const;
+    const options = { streamOption, groupName: "g" };
+    const info = async () => (await server.calls.unary(p.getInfo, { options })).subscriptionInfo;
+    await expect.poll(info).toMatchObject({ totalInFlightMessages: 0, totalItems: 21n });
+    reader.cancel();
+  });
+
   test.for(["start", 0n, 1n, 2n, 3n, 9n] as const)(
     "from %s on delivers what a policy has left from there on",
     async (start) => {
