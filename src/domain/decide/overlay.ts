@@ -130,10 +130,17 @@ export class Overlay {
     if (query.items.length === 0) return this.firstMatch(query, after, undefined);
     this.post();
     for (const item of query.items) {
+      if (this.isWithoutTag(item)) continue;
       const position = this.firstMatch({ items: [item] }, after, this.candidates(item));
       if (position > 0) return position;
     }
     return 0;
+  }
+
+  /** Whether no accepted event has one of the tags that the item names. */
+  private isWithoutTag({ tags }: QueryItem): boolean {
+    for (const tag of tags) if (!this.tags.has(tag)) return true;
+    return false;
   }
 
   /** The lists only narrow the search; the event must match the query. */

@@ -35,6 +35,7 @@ import {
   type SentEvent,
 } from "./append-message.ts";
 import { defaultContentType, Violations } from "./checks.ts";
+import { plainConditions } from "./plain-conditions.ts";
 import {
   asciiIn,
   dollar,
@@ -212,6 +213,8 @@ function othersOf({ expectations, expected, stream }: Parts, limits: Limits): St
 const noConditions: readonly AppendCondition[] = Object.freeze([]);
 
 function* conditionsOf({ conditions }: Parts, limits: Limits): Steps<AppendCondition[]> {
+  const plain = plainConditions(conditions, limits);
+  if (plain !== undefined) return plain;
   const v = new Violations();
   const wire: WireCondition[] = [];
   for (const view of conditions) wire.push(yield* decodeInSteps(AppendConditionSchema, view));

@@ -33,8 +33,9 @@ export function lookAhead(
 }
 
 /** Whether everything the append relies on was read in the current epoch. */
-function isOfPresent({ identity }: Storage, { epoch, checkpoint }: Append): boolean {
-  const current = currentEpoch(identity.history);
+function isOfPresent(storage: Storage, { epoch, checkpoint }: Append): boolean {
+  if ((epoch ?? checkpoint?.epoch) === undefined) return true;
+  const current = currentEpoch(storage.identity.history);
   return (epoch ?? current) === current && (checkpoint?.epoch ?? current) === current;
 }
 

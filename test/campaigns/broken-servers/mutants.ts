@@ -171,8 +171,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "a condition does not see the log": mutant(
     "live",
     "storage/leveldb/read/facts.ts",
-    "if (after >= head) return 0;",
-    "if (after >= 0) return 0;",
+    "if (after >= head) continue;",
+    "if (after >= 0) continue;",
   ),
   "a condition ignores tags": mutant(
     "live",

@@ -7,7 +7,7 @@ import { corruption } from "../../../domain/errors.ts";
 import type { StoredEvent } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import { positionInId } from "../../../domain/own-id.ts";
-import type { QueryItem } from "../../../domain/query.ts";
+import type { Query, QueryItem } from "../../../domain/query.ts";
 import { scanPlacement } from "../../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
 import { unseal } from "../format/checksum.ts";
@@ -37,7 +37,7 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
     store.lifecycles.isEmpty ? noLifecycles : lifecyclesOf(store, streams, replaced),
     versionsOf(store, streams, head.position),
     ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
-    Promise.all(request.conditions.map((each) => matchAfter(store, each, head.position))),
+    matchesOf(store, request.conditions, head.position),
   ]);
   return { head, versions, lifecycles, events, matches };
 }
@@ -134,14 +134,44 @@ async function eventAt(store: OpenStore, position: number, head: number): Promis
   return storedEventOf(record, isIdFromClient(chunk, ordinal));
 }
 
+/** For each condition, the position of an event after `after` that matches, or 0. */
+async function matchesOf(
+  store: OpenStore,
+  conditions: readonly AppendCondition[],
+  head: number,
+): Promise<number[]> {
+  const matches = conditions.map(() => 0);
+  const searches: Promise<void>[] = [];
+  for (const [i, { query, after }] of conditions.entries()) {
+    const { items } = query;
+    if (after >= head) continue;
+    // Most conditions name a tag that no later event has. That is known without a promise.
+    if (items.length > 0 && items.every((item) => isTagBefore(store, item, after))) continue;
+    const search = async (): Promise<void> => {
+      matches[i] = await matchAfter(store, query, after, head);
+    };
+    searches.push(search());
+  }
+  await Promise.all(searches);
+  return matches;
+}
+
+/** Whether the item names a tag of which it is in memory that no event after `after` has it. */
+function isTagBefore({ terms }: OpenStore, { tags }: QueryItem, after: number): boolean {
+  for (const tag of tags) {
+    const known = terms.peek(TermKind.tag, tag);
+    if (known !== undefined && known.last <= after) return true;
+  }
+  return false;
+}
+
 /** The position of an event after `after` that matches, or 0. Mostly answered from memory. */
 async function matchAfter(
   store: OpenStore,
-  condition: AppendCondition,
+  query: Query,
+  after: number,
   head: number,
 ): Promise<number> {
-  const { query, after } = condition;
-  if (after >= head) return 0;
   const positions = { first: after + 1, last: head };
   if (query.items.length === 0) return newestMatch(store, [], positions, head);
   const possible = await possibleAfter(store, query.items, after, head);
