@@ -1,5 +1,6 @@
 // The client: every operation of a store over one connection, typed by the application's events.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "./rpc/connection.ts";
 import { consumerOf, type ConsumeOptions, type GroupConsumer } from "./group/consumer.ts";
 import { groupsOf, type Groups } from "./group/groups.ts";
@@ -13,6 +14,7 @@ import {
   type Waited,
 } from "./store/checkpoints.ts";
 import { answered, type Context, type OperationOptions, type StoreRpc } from "./store/context.ts";
+import { storeErrorOf } from "./store/call-failure.ts";
 import { UnavailableError } from "./store/errors.ts";
 import type { EventCodec, EventShape, NewEvent, RecordedEvent } from "./store/event.ts";
 import { findEventById, type FindEventOptions } from "./store/find-event.ts";
@@ -31,6 +33,9 @@ import { assertComplete, type Complete } from "./store/missing-events.ts";
 import { readEvents, type Reading, type ReadOptions } from "./store/read.ts";
 import { snapshotsOf, type Snapshots } from "./store/snapshots.ts";
 import { subscribeTo, type SubscribeOptions, type Subscription } from "./store/subscribe.ts";
+
+/** Between the questions to a server that opens its store. */
+const openingMs = 50;
 
 export type AppendOptions = AppendRules & OperationOptions;
 
@@ -92,7 +97,7 @@ export interface AnnalsClient<E extends EventShape> {
   streams(options?: ListOptions): AsyncIterable<StreamInfo>;
   eventTypes(options?: ListOptions): AsyncIterable<EventTypeInfo>;
   info(options?: OperationOptions): Promise<StoreInfo>;
-  /** Waits until a server answers. */
+  /** Waits until a server answers that has opened its store. Throws UnavailableError. */
   ready(timeoutMs: number): Promise<void>;
   /** Converts between the application's events and their payloads. */
   readonly events: EventCodec<E>;
@@ -142,7 +147,7 @@ export function clientWith<E extends EventShape>(
     streams: (options) => listStreams(context, options),
     eventTypes: (options) => listEventTypes(context, options),
     info: (options) => storeInfo(context, options),
-    ready: (timeoutMs) => ready(connection, timeoutMs),
+    ready: (timeoutMs) => ready(context, connection, timeoutMs),
     events: codec,
     withEvents: (other) => clientWith(context, connection, other),
     rpc: context.rpc,
@@ -163,11 +168,22 @@ function listed<T>(events: T | readonly T[]): readonly T[] {
   return Array.isArray(events) ? (events as readonly T[]) : [events as T];
 }
 
-async function ready(connection: Connection, timeoutMs: number): Promise<void> {
+async function ready(context: Context, connection: Connection, timeoutMs: number): Promise<void> {
+  const ends = performance.now() + timeoutMs;
+  const failed = { mayHaveBeenStored: false };
   try {
     await connection.ready(timeoutMs);
-  } catch (error) {
+  } catch (cause) {
     const message = `no server at ${connection.address} within ${timeoutMs} ms`;
-    throw new UnavailableError(message, "UNREACHABLE", { mayHaveBeenStored: false, cause: error });
+    throw new UnavailableError(message, "UNREACHABLE", { ...failed, cause });
   }
+  // A server listens before it has opened its store.
+  for (let left = timeoutMs; left > 0; left = ends - performance.now()) {
+    const answer = context.rpc.getInfo({}, { timeoutMs: Math.max(1, Math.ceil(left)) });
+    const error = await answer.then(() => undefined, storeErrorOf);
+    if (!(error instanceof UnavailableError) || error.reason !== "RECOVERING") return;
+    await sleep(Math.min(openingMs, left));
+  }
+  const message = `${connection.address} has not opened its store within ${timeoutMs} ms`;
+  throw new UnavailableError(message, "RECOVERING", failed);
 }

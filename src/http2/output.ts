@@ -223,7 +223,10 @@ export class Output {
       const flags = end === block.length ? flag.endHeaders : 0;
       if (at > 0) this.frame(type.continuation, flags, id, end - at);
       else this.frame(type.headers, endStream ? flags | flag.endStream : flags, id, end);
-      this.payload(block, at, end);
+      // As copies, which are drawn from the budget with their chunk.
+      for (; at < end; at += copiedBytesMax) {
+        this.payload(block, at, Math.min(end, at + copiedBytesMax));
+      }
       at = end;
     } while (at < block.length);
   }

@@ -174,7 +174,7 @@ export class Stream implements Http2Stream, Answer {
     if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
     if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
     if (flowBytes > bytes) this.allow(flowBytes - bytes);
-    if (!this.isDropping && !this.take(bytes)) this.refuse();
+    if (bytes > 0 && !this.isDropping && !this.take(bytes)) this.refuse();
     if (this.isDropping) this.drop(bytes);
     else if (bytes > 0) this.handler?.onData(part);
     if (endStream && !this.isOver) this.complete();

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { encodeHeaders, hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { defaultHttp2Limits, type Http2Limits } from "../../src/http2/limits.ts";
-import { flag, setting, type } from "../../src/http2/protocol.ts";
+import { errorCode, flag, setting, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, request, requestFields, settings, uint32 } from "./raw-client.ts";
 import { answering, serve, turn, type Script, type Served, taken } from "./served.ts";
 
@@ -363,4 +363,29 @@ describe("connections", () => {
     await client.settle();
     expect(client.has(type.goAway, 0)).toBe(false);
   });
+});
+
+test("an empty frame that ends a request needs no room, whatever else is held", async () => {
+  const heard: string[] = [];
+  await started({}, (stream) => ({
+    onData: (part) => {
+      heard.push("data");
+      taken(stream, part.length);
+    },
+    onEnd: () => {
+      heard.push("end");
+      stream.reset(errorCode.cancel);
+    },
+    onRefused: () => heard.push("refused"),
+  }));
+  const client = raw();
+  client.send(request(1, [], flag.endHeaders), data(1, 100));
+  await expect.poll(() => heard).toEqual(["data"]);
+  const { budget } = served;
+  const take = budget.take.bind(budget);
+  budget.take = () => false;
+  client.send(data(1, 0, flag.endStream));
+  await client.frame(type.resetStream, 1);
+  budget.take = take;
+  expect(heard).toEqual(["data", "end"]);
 });

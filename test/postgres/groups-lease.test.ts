@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connect, defineEvents } from "../../src/client/sdk.ts";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { openPostgres } from "../../src/storage/postgres/open.ts";
+import type { Storage } from "../../src/storage/storage.ts";
 import { spawnAnnals } from "../cli/running-server.ts";
 import { freePort } from "../clients/live-server.ts";
 import { Calls, failedOf, nextOf } from "../support/calls.ts";
@@ -40,6 +41,12 @@ describe.skipIf(programs === undefined)("the lease", () => {
   const until = async (schema: string): Promise<unknown> =>
     (await asking(postgres.connectionString, `SELECT until::text FROM "${schema}".lease`))[0]?.[0];
 
+  const takenBy = (storage: Storage) =>
+    storage.holdGroups?.().then(
+      () => "its",
+      () => "not yet",
+    );
+
   test("is renewed, and nobody else gets it meanwhile", async () => {
     const [one, other] = [await opened("kept", "one:1"), await opened("kept", "other:1")];
     let lost = 0;
@@ -59,6 +66,40 @@ describe.skipIf(programs === undefined)("the lease", () => {
     await expect.poll(() => other.holdGroups?.().then(() => "its"), patient).toBe("its");
   });
 
+  test("ends with a server that cannot log in any more, and with one that stops then", async () => {
+    const url = postgres.connectionString;
+    await asking(url, "CREATE ROLE shut SUPERUSER LOGIN");
+    const address = "one:1";
+    const login = url.replace("annals@", "shut@");
+    const one = (await openPostgres({ url: login, schema: "shut", address })).storage();
+    ends.push(() => one.close());
+    const other = await opened("shut", "other:1");
+    const lost = new Promise<void>((resolve) => one.watch({ groupsLost: resolve }));
+    await one.holdGroups?.();
+    // The lease is renewed on a session of its own, which lives on.
+    const first = await until("shut");
+    await expect.poll(() => until("shut"), patient).not.toBe(first);
+    await asking(url, "ALTER ROLE shut NOLOGIN");
+    const others = "usename = 'shut' AND query NOT IN ('COMMIT', 'BEGIN')";
+    await asking(url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${others}`);
+    await lost;
+    await expect.poll(() => takenBy(other), patient).toBe("its");
+  });
+
+  test("ends with a server that stops while nobody tells it of appends", async () => {
+    const [one, other] = [await opened("stops", "one:1"), await opened("stops", "other:1")];
+    await one.holdGroups?.();
+    const first = await until("stops");
+    await expect.poll(() => until("stops"), patient).not.toBe(first);
+    const listening = "query ILIKE 'LISTEN%'";
+    await asking(
+      postgres.connectionString,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${listening}`,
+    );
+    await one.close();
+    await expect.poll(() => takenBy(other), patient).toBe("its");
+  });
+
   test("is not renewed by a commit that is on no standby", async () => {
     const [one, other] = [await opened("alone", "one:1"), await opened("alone", "other:1")];
     const lost = new Promise<void>((resolve) => one.watch({ groupsLost: resolve }));
@@ -68,12 +109,7 @@ describe.skipIf(programs === undefined)("the lease", () => {
     // The primary answers all the time. A failover now would forget what it has committed.
     await lost;
     await standbys("");
-    const taken = () =>
-      other.holdGroups?.().then(
-        () => "its",
-        () => "not yet",
-      );
-    await expect.poll(taken, patient).toBe("its");
+    await expect.poll(() => takenBy(other), patient).toBe("its");
   });
 });
 

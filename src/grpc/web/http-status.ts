@@ -5,6 +5,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { toJson } from "@bufbuild/protobuf";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
 import { StatusCode, statusName, type CallStatus } from "../transport/status.ts";
 import { registry } from "./message-json.ts";
 
@@ -61,11 +62,12 @@ export function respondWithError(stream: Http2Stream, status: CallStatus, more: 
   const { code, httpStatus = httpStatuses[code] } = status;
   const body = Buffer.from(`${JSON.stringify(errorJson(status))}\n`);
   const retryMs = status.details.length === 0 ? undefined : retryAfter(status);
-  respondWhole(stream, httpStatus, "application/json", body, [
+  const isSaid = respondWhole(stream, httpStatus, "application/json", body, [
     ...(httpStatus === 401 ? [["www-authenticate", "Bearer"] as const] : []),
     ...(retryMs === undefined ? [] : [["retry-after", retryMs] as const]),
     ...more,
   ]);
+  if (!isSaid) stream.reset(errorCode.enhanceYourCalm);
 }
 
 /** False: the budget has no room, and nothing was sent. */

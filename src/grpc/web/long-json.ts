@@ -3,11 +3,13 @@
 
 import type { DescMessage } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
-import { JsonScan, stringEnds } from "../../domain/json.ts";
+import { jsonShape, JsonScan, jsonValuesMax, stringEnds } from "../../domain/json.ts";
+import { defaultLimits } from "../../domain/limits.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 import { AppendRequestSchema } from "../../gen/annals/v1/append_pb.js";
 import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { grown } from "../transport/message-parts.ts";
 import { bodyDepthMax, bodyValuesMax, requestOfJson } from "./message-json.ts";
 import { plainBytesMax } from "./plain-request.ts";
 
@@ -22,6 +24,10 @@ const otherValuesMax = 10_000;
 /** Bytes beside strings in one event, or around it, and of the request without its events. */
 const besideBytesMax = 2 * 1024 * 1024;
 const eventsName = Buffer.from('"events"');
+const { appendEventsMax } = defaultLimits;
+const tooMany = `has more entries than append_events_max (${appendEventsMax})`;
+/** No event with as many is within its limits. */
+const eventValuesMax = jsonValuesMax + 1_000;
 const tagEvents = AppendRequestSchema.field.events.number * 8 + 2;
 
 /** As `requestOfJson`. */
@@ -31,17 +37,25 @@ export function* requestInSteps(schema: DescMessage, body: Buffer): Steps<Buffer
   yield* looked(body, isAppend ? bodyValuesMax : otherValuesMax);
   if (!isAppend) return requestOfJson(schema, body);
   const { rest, events } = yield* split(body);
-  const parts: Buffer[] = [requestOfJson(schema, rest)];
+  const first = requestOfJson(schema, rest);
+  // One buffer: each event comes in one of at least 1 KiB.
+  let made: Buffer = Buffer.allocUnsafeSlow(Math.max(body.length, first.length));
+  let at = first.copy(made);
   const effort = new Effort();
   for (const [start, end] of events) {
-    const event = requestOfJson(NewEventSchema, body.subarray(start, end));
-    const head = Buffer.allocUnsafe(1 + varintBytes(event.length));
-    head[0] = tagEvents;
-    writeVarint(head, 1, event.length);
-    parts.push(head, event);
+    const text = body.subarray(start, end);
+    if (text.length > eventValuesMax && jsonShape(text).values > eventValuesMax) {
+      throw tooMuch(`has an event of more than ${eventValuesMax} values`);
+    }
+    const event = requestOfJson(NewEventSchema, text);
+    const needed = at + 1 + varintBytes(event.length) + event.length;
+    if (needed > made.length) made = grown(made, Math.max(needed, 2 * made.length));
+    made[at] = tagEvents;
+    at = writeVarint(made, at + 1, event.length);
+    at += event.copy(made, at);
     if (effort.spend(eventCost + (end - start) * readShare)) yield effort.take();
   }
-  return Buffer.concat(parts);
+  return made.subarray(0, at);
 }
 
 /** Throws INVALID_FIELD where there is too much of something. */
@@ -90,6 +104,7 @@ function* split(body: Buffer): Steps<Split> {
     const start = walk.at;
     for (let isFirstEvent = true; !walk.passes(0x5d); isFirstEvent = false) {
       if (!isFirstEvent) walk.expect(0x2c);
+      if (events.length >= appendEventsMax) throw invalidField("events", tooMany);
       events.push(walk.value());
       if (effort.spend(eventCost + (walk.at - seen) * scannedShare)) yield effort.take();
       seen = walk.at;

@@ -244,7 +244,8 @@ export class PostgresEngine {
     await this.inFlight?.catch(() => {});
     await this.looking?.catch(() => {});
     await this.keep(true).catch(() => {});
-    if (this.hints?.isBroken === false) await this.lease.giveBack(this.hints).catch(() => {});
+    const usable = this.hints?.isBroken === false ? this.hints : undefined;
+    await this.lease.giveBack(usable).catch(() => {});
     this.writer.use(undefined);
     this.hints?.end();
     this.database.leave("the store is closed");

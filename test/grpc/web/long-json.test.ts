@@ -102,3 +102,13 @@ test.each([
 ])("%.40s is refused", (body, why) => {
   expect(() => read(body + spaces)).toThrow(why);
 });
+
+test("too many events are refused before one of them is made", () => {
+  const body = `{"stream":"s","events":[${"{},".repeat(100_000)}{}]}`;
+  expect(() => read(body)).toThrow("events: has more entries than append_events_max (5000)");
+});
+
+test("an event of too many values is refused before it is made", () => {
+  const large = `{"type":"T","json":[${"1,".repeat(100_000)}1]}`;
+  expect(() => read(`{"events":[${large}]}`)).toThrow("has an event of more than 11000 values");
+});

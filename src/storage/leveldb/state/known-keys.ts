@@ -104,6 +104,8 @@ export class KnownKeys {
       if (layer === undefined) return false;
       layers.push(layer);
     }
+    // A server with less memory makes a smaller one.
+    if (layers.reduce((sum, { words }) => sum + words, 0) > wordsMax) return false;
     // What was written since the start is in layers of its own.
     this.layers.unshift(...layers);
     this.holdsAll = true;

@@ -111,7 +111,12 @@ class Standby {
     { first, last, isForwards, isCopied }: ReadRange,
     read: (session: DbSession, last: number) => Promise<T>,
   ): Promise<T | undefined> {
+    let overdue: NodeJS.Timeout | undefined;
+    // Others may have all sessions for as long: that says nothing of the host.
+    let hasSession = false;
     const use = async (session: DbSession): Promise<T | undefined> => {
+      hasSession = true;
+      overdue?.refresh();
       const upTo = Math.min(last, await this.placeOf(session, last));
       if (upTo < (isForwards ? first : last)) return undefined;
       const page = await read(session, upTo);
@@ -119,16 +124,15 @@ class Standby {
       return page;
     };
     const reading = isCopied ? this.database.copying(use) : this.database.reading(use);
-    let overdue: NodeJS.Timeout | undefined;
+    const why = new Error(`it did not answer within ${answerMs / 1_000} s`);
     const late = new Promise<never>((_, reject) => {
-      const why = new Error(`it did not answer within ${answerMs / 1_000} s`);
       overdue = setTimeout(reject, answerMs, why);
     });
     try {
       // What is given up ends with its session, which also the opening of one may take too long.
       return await Promise.race([reading, late]);
     } catch (error) {
-      this.failed(error as Error);
+      if (hasSession || error !== why) this.failed(error as Error);
       return undefined;
     } finally {
       clearTimeout(overdue);

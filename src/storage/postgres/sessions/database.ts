@@ -190,6 +190,11 @@ export class Database implements Asker {
     return Promise.race([Promise.any(this.options.urls.map(trying)), stopped]);
   }
 
+  /** Undefined: it is being searched, or not asked any more. */
+  get primaryUrl(): string | undefined {
+    return this.primary;
+  }
+
   /** A session that the caller ends. Throws as `find`. */
   async openBeside(notified: (payload: string) => void): Promise<DbSession> {
     if (this.primary === undefined) throw unreachable(this.why);

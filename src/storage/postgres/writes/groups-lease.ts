@@ -96,10 +96,10 @@ export class GroupsLease {
   }
 
   /** For the next server at once. */
-  async giveBack(session: DbSession): Promise<void> {
+  async giveBack(session: DbSession | undefined): Promise<void> {
     const { isHeld } = this;
     this.letGo();
-    if (isHeld) await session.rows(renew, [this.number, 0], leaseMs);
+    if (isHeld) await session?.rows(renew, [this.number, 0], leaseMs);
   }
 
   /** `sinceMs`: from when it was asked for. */
@@ -162,8 +162,11 @@ export class GroupsLease {
 
   /** Another one where the last one broke: the primary may be elsewhere by now. */
   private async opened(): Promise<DbSession> {
-    if (this.session?.isBroken === false) return this.session;
-    const session = await this.parts.database.openBeside(() => {});
+    const { database } = this.parts;
+    const { session: last } = this;
+    if (last?.isBroken === false && last.url === database.primaryUrl) return last;
+    last?.end();
+    const session = await database.openBeside(() => {});
     if (!this.isHeld) session.end();
     else this.session = session;
     return session;
