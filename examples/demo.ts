@@ -15,6 +15,7 @@ import { defaultPort } from "../src/client/rpc/address.ts";
 import { CallError } from "../src/client/rpc/call-error.ts";
 import { clientOf } from "../src/client/rpc/service-client.ts";
 import { Connection } from "../src/client/rpc/connection.ts";
+import { connect } from "../src/client/sdk.ts";
 import { StreamState } from "../src/gen/annals/v1/append_pb.js";
 import type { RecordedEvent } from "../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../src/gen/annals/v1/event_store_service_pb.js";
@@ -63,7 +64,8 @@ async function startServer(): Promise<void> {
     throw new Error("the server did not start");
   });
   died.catch(() => {});
-  await Promise.race([connection.ready(startTimeoutMs), died]);
+  const client = connect({ address: connection.address });
+  await Promise.race([client.ready(startTimeoutMs), died]).finally(() => client.close());
   const { head } = await store.getInfo({});
   const ms = Math.round(performance.now() - started);
   say("serve", `127.0.0.1:${port}, head ${head}, answering after ${ms} ms`);

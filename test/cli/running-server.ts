@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
-import { Connection } from "../../src/client/rpc/connection.ts";
+import { connect } from "../../src/client/sdk.ts";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
@@ -80,12 +80,12 @@ export async function startServer(data: string): Promise<RunningServer> {
 }
 
 async function answering(address: string, { ended, printed }: Spawned): Promise<void> {
-  const connection = new Connection({ address });
+  const client = connect({ address });
   const died = ended.then(() => Promise.reject(new Error(`the server ended: ${printed()}`)));
   try {
-    await Promise.race([connection.ready(startTimeoutMs), died]);
+    await Promise.race([client.ready(startTimeoutMs), died]);
   } finally {
-    connection.close();
+    client.close();
     died.catch(() => {});
   }
 }
