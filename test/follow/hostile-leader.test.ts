@@ -271,7 +271,8 @@ describe("a copy that a leader keeps from being whole", () => {
     const server = await startTestServer(["--data", own, "--follow", hostile.address]);
     const clients = clientsOf(server.address);
     let { follower } = await clients.store.getInfo({});
-    while (follower?.phase !== FollowerPhase.COPYING) {
+    // It copies before it has heard where the leader's head is.
+    while (follower?.phase !== FollowerPhase.COPYING || follower.lagEvents === 0n) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       ({ follower } = await clients.store.getInfo({}));
     }
