@@ -98,7 +98,7 @@ function* split(body: Buffer): Steps<Split> {
       walk.value();
       continue;
     }
-    // JSON keeps the last of two members.
+    // Two of them are refused when the rest is read.
     events.length = 0;
     walk.expect(0x5b);
     const start = walk.at;

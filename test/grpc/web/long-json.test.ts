@@ -94,6 +94,7 @@ test.each([
   ['{"events":[{"tipe":"T"}]}', "did you mean type?"],
   ['{"events":[7]}', "annals.v1.NewEvent"],
   ['{"events":7}', "events"],
+  ['{"events":[],"events":[]}', 'duplicate object key "events"'],
   [`{"events":[${"[".repeat(70_000)}`, "nests deeper than 100 levels"],
   [`{${" ".repeat(3_000_000)}"events":[]}`, "bytes of no string in a row"],
   [`{"events":[{${" ".repeat(3_000_000)}}]}`, "bytes of no string in a row"],

@@ -121,6 +121,13 @@ test("what is packed otherwise is not taken", () => {
   expect(known.isComplete).toBe(false);
 });
 
+test("what is packed by a machine with more memory is not taken", () => {
+  const layer = () => [new Int32Array(5), new Int32Array(2 ** 22)];
+  const known = new KnownKeys();
+  expect(known.unpack([...layer(), ...layer(), ...layer()])).toBe(false);
+  expect(known.isComplete).toBe(false);
+});
+
 test("new streams, types, tags and ids are appended without a look-up", async () => {
   const asked: Uint8Array[] = [];
   const storage = await openStorageOver({
