@@ -88,7 +88,6 @@ export function createEventLog(options: EventLogOptions): EventLog {
     warn: onWarning,
     waiters: new PositionWaiters(timers),
   });
-  unwatch.push(storage.watch(groups), storage.watch(shared));
   const stateBytesMax = Math.min(limits.eventBytesMax, jsonTextBytesMax);
   const { batchBytesMax: batchBytes } = limits;
   const reading = { storage, gate, memory, handed, batchBytes, warn: onWarning };
@@ -106,9 +105,14 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups: groupsOfNode(storage, groupsOfLeader(storage, groups)),
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append: (append, signal, its) =>
-      lookAhead(reading, append, its)?.then((it) => queue.add(it, signal, its?.owner)) ??
-      queue.add(append, signal, its?.owner),
+    append(append, signal, caller) {
+      const { epoch = append.checkpoint?.epoch, conditions } = append;
+      const reliesOnPast = epoch !== undefined || conditions.length > 0;
+      const client = signal?.connection ?? caller?.gate.owner;
+      const looking = reliesOnPast ? lookAhead(reading, append, caller?.gate) : undefined;
+      if (looking === undefined) return queue.add(append, signal, client);
+      return looking.then((it) => queue.add(it, signal, client));
+    },
     lookAhead: (append, its) => lookAhead(reading, append, its),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,

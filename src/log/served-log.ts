@@ -39,7 +39,7 @@ interface ForConnections {
   append(
     append: Append,
     signal: CancelSignal | undefined,
-    gate: Gate,
+    caller: Pick<Caller, "gate">,
   ): ReturnType<EventLog["append"]>;
   lookAhead(append: Append, gate: Gate): ReturnType<EventLog["lookAhead"]>;
   read(request: ReadRequest, signal: Signal, gate: Gate): AsyncIterable<ReadMessage>;

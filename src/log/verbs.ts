@@ -29,7 +29,7 @@ import type {
   WriteState,
 } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
-import type { RereadableBatch } from "./scheduling/held-batch.ts";
+import type { RereadableBatch } from "./scheduling/scheduled-read.ts";
 import type { Caller, Gate } from "./scheduling/scheduler.ts";
 
 /** A bound of a read, inclusive. Times are microseconds since 1970, UTC. */
@@ -277,7 +277,7 @@ export interface EventLog {
   append(
     append: Append,
     signal?: CancelSignal,
-    gate?: Gate,
+    caller?: Pick<Caller, "gate">,
   ): Promise<{ outcome: Outcome; head: number }>;
 
   /**

@@ -37,6 +37,6 @@ test("an append is that of its connection, and so is the look-up of its conditio
   };
   const item = { streams: [], streamPrefixes: [], types: ["T"], tags: [], tagsAny: [] };
   const conditions = [{ query: { items: Array.from({ length: 40 }, () => item) }, after: 0 }];
-  await log.append({ events: [], expectations: [], conditions, bytes: 0 }, undefined, gate);
+  await log.append({ events: [], expectations: [], conditions, bytes: 0 }, undefined, { gate });
   expect(passed).toEqual(["in true", "out true"]);
 });

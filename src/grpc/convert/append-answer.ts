@@ -13,77 +13,69 @@ const microsPerSecond = 1_000_000;
 export const tagAppendEpoch = 0x42;
 const noIds: readonly string[] = [];
 
+/** The longest fields of numbers and of the time, and those of each stream beside its name. */
+const numbersBytesMax = 3 * 9 + 2 + (2 + 2 * 6);
+const streamBytesMax = 3 + 3 + 2 * 9;
+
 /** `epoch` is the field with its tag: see `epochField`. */
 export function appendResponse(appended: Appended, head: number, epoch: Buffer): Buffer {
-  const { ids = noIds } = appended;
+  const { ids = noIds, streams } = appended;
   const seconds = Math.floor(appended.recordedAt / microsPerSecond);
   const nanos = (appended.recordedAt - seconds * microsPerSecond) * 1_000;
-  const timeBytes = fieldBytes(seconds) + fieldBytes(nanos);
-  let size =
-    fieldBytes(appended.firstPosition) +
-    fieldBytes(appended.lastPosition) +
-    fieldBytes(head) +
-    (appended.deduplicated ? 2 : 0) +
-    (2 + timeBytes) +
-    epoch.length;
-  for (const stream of appended.streams) size += delimitedBytes(streamBytes(stream));
-  for (const id of ids) size += 2 + id.length;
+  let bytesMax = numbersBytesMax + epoch.length;
+  for (const { stream } of streams) bytesMax += streamBytesMax + Buffer.byteLength(stream);
+  for (const id of ids) bytesMax += 2 + id.length;
 
-  const into = Buffer.allocUnsafe(size);
+  const into = Buffer.allocUnsafe(bytesMax);
   let offset = writeField(into, 0, 0x08, appended.firstPosition);
   offset = writeField(into, offset, 0x10, appended.lastPosition);
-  for (const stream of appended.streams) offset = writeStream(into, offset, stream);
+  for (const stream of streams) offset = writeStream(into, offset, stream);
   offset = writeField(into, offset, 0x20, head);
   offset = writeField(into, offset, 0x28, appended.deduplicated ? 1 : 0);
-  into[offset] = 0x32;
-  into[offset + 1] = timeBytes;
-  offset = writeField(into, offset + 2, 0x08, seconds);
+  const time = offset + 2;
+  offset = writeField(into, time, 0x08, seconds);
   offset = writeField(into, offset, 0x10, nanos);
+  into[time - 2] = 0x32;
+  into[time - 1] = offset - time;
   for (const id of ids) {
     into[offset] = 0x3a;
     into[offset + 1] = id.length;
     offset += 2 + into.write(id, offset + 2, "latin1");
   }
   into.set(epoch, offset);
-  return into;
+  return into.subarray(0, offset + epoch.length);
 }
 
 /** `AppendPipeResponse` around an answer or a failure: 0x08 sequence, tag, length, message. */
 export function pipeResponse(sequence: number, tag: 0x12 | 0x1a, message: Uint8Array): Buffer {
-  const into = Buffer.allocUnsafe(fieldBytes(sequence) + delimitedBytes(message.length));
-  let offset = writeField(into, 0, 0x08, sequence);
+  const headBytes = 2 + varintBytes(sequence) + varintBytes(message.length);
+  const into = Buffer.allocUnsafe(headBytes + message.length);
+  const offset = writeField(into, 0, 0x08, sequence);
   into[offset] = tag;
-  offset = writeVarint(into, offset + 1, message.length);
-  into.set(message, offset);
+  into.set(message, writeVarint(into, offset + 1, message.length));
   return into;
 }
 
-function streamBytes({ stream, firstVersion, lastVersion }: AppendedStream): number {
-  const name = delimitedBytes(Buffer.byteLength(stream));
-  return name + fieldBytes(firstVersion) + fieldBytes(lastVersion);
-}
-
-function writeStream(into: Buffer, offset: number, stream: AppendedStream): number {
+/** Versions are never 0 here, so all three fields are written. */
+function writeStream(
+  into: Buffer,
+  offset: number,
+  { stream, firstVersion, lastVersion }: AppendedStream,
+): number {
+  const nameBytes = Buffer.byteLength(stream);
+  const numbersBytes = 2 + varintBytes(firstVersion) + varintBytes(lastVersion);
   into[offset] = 0x1a;
-  offset = writeVarint(into, offset + 1, streamBytes(stream));
+  offset = writeVarint(into, offset + 1, 1 + varintBytes(nameBytes) + nameBytes + numbersBytes);
   into[offset] = 0x0a;
-  offset = writeVarint(into, offset + 1, Buffer.byteLength(stream.stream));
-  offset += into.write(stream.stream, offset, "utf8");
-  offset = writeField(into, offset, 0x10, stream.firstVersion);
-  return writeField(into, offset, 0x18, stream.lastVersion);
+  offset = writeVarint(into, offset + 1, nameBytes);
+  offset += into.write(stream, offset, "utf8");
+  offset = writeField(into, offset, 0x10, firstVersion);
+  return writeField(into, offset, 0x18, lastVersion);
 }
 
-/** Bytes of a varint field with a tag of one byte. A zero is not written. */
-function fieldBytes(value: number): number {
-  return value === 0 ? 0 : 1 + varintBytes(value);
-}
-
+/** Writes a varint with a tag of one byte. A zero is not written. */
 function writeField(into: Buffer, offset: number, tag: number, value: number): number {
   if (value === 0) return offset;
   into[offset] = tag;
   return writeVarint(into, offset + 1, value);
-}
-
-function delimitedBytes(length: number): number {
-  return 1 + varintBytes(length) + length;
 }

@@ -16,7 +16,7 @@ import { isEpochId } from "../../domain/epoch.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import type { Limits } from "../../domain/limits.ts";
-import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
+import { atOnce, stepBytes, type Steps } from "../../domain/steps.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import {
   AppendConditionSchema,
@@ -83,8 +83,7 @@ function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | und
     const { spans, stream, expected, epoch } = parts;
     const events: NewEvent[] = [];
     const counting: Counting = { limits, metadataCount: 0, defaultStream: stream, ends: [] };
-    const effort = new Effort();
-    let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
+    let [bodyBytes, wireBytes, tagCount, spentBytes] = [0, 0, 0, 0];
     for (let i = 0; i < spans.length; i += 2) {
       const start = spans[i] as number;
       const end = spans[i + 1] as number;
@@ -93,7 +92,10 @@ function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | und
       bodyBytes += event.body.length + (event.bodyEnd?.length ?? 0);
       tagCount += event.tags.length;
       events.push(event);
-      if (effort.spend(eventBytes + (end - start) * byteShare)) yield effort.take();
+      spentBytes += eventBytes + (end - start) * byteShare;
+      if (spentBytes < stepBytes) continue;
+      yield spentBytes;
+      spentBytes = 0;
     }
     const isTooLarge = wireBytes > limits.appendBytesMax || tagCount > limits.appendTagsMax;
     if (events.length === 0 || isTooLarge || (events.length > 1 && hasTwins(events))) leave();

@@ -83,7 +83,8 @@ export function checkOwnName(
  * stream in its name.
  */
 export function streamLimit(name: string, { streamNameBytesMax }: Limits): BytesLimit {
-  const beside = Buffer.byteLength(name) - Buffer.byteLength(streamKeptIn(name) ?? name);
+  const kept = name.startsWith("$") ? streamKeptIn(name) : undefined;
+  const beside = kept === undefined ? 0 : Buffer.byteLength(name) - Buffer.byteLength(kept);
   return { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax + beside };
 }
 

@@ -3,7 +3,7 @@
 // window allows. They are answered in order, and a refusal is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import { eventObjectBytes, type Append, type Outcome } from "../../domain/append.ts";
+import { eventObjectBytes, type Append, type Appended, type Outcome } from "../../domain/append.ts";
 import { currentEpoch } from "../../domain/epoch.ts";
 import {
   AnnalsError,
@@ -40,7 +40,7 @@ export function appendMethods(services: ServiceContext) {
     asksWhoCalls: services.environment.access !== undefined,
   };
   return {
-    append: { bytes: (request, call) => appendOnce(context, request, call) },
+    append: { bytes: appendOnce(context) },
     appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
   } satisfies EventStoreMethods;
 }
@@ -53,19 +53,20 @@ interface AppendContext extends ServiceContext {
   readonly asksWhoCalls: boolean;
 }
 
-async function appendOnce(
-  context: AppendContext,
-  request: Buffer,
-  call: Call,
-): Promise<Encoded<AppendResponse>> {
-  const converted = call.inSteps(appendInSteps(request, context));
-  const whole = "then" in converted ? await converted : converted;
-  const asked = context.asksWhoCalls ? permitted(whole, call) : whole;
-  const append = context.recordsTraces ? traced(asked, call) : asked;
-  if (call.isRepeated) checkRepeatable(append);
-  call.hold(append.events.length * eventObjectBytes);
-  const { outcome, head } = await context.log.append(append, call, call.gate);
-  return answerOf(outcome, head, context.epoch);
+/** The way of one append. What every append needs is looked up once, here. */
+function appendOnce(context: AppendContext) {
+  const { log, epoch, asksWhoCalls, recordsTraces } = context;
+  return async (request: Buffer, call: Call): Promise<Encoded<AppendResponse>> => {
+    const converted = call.inSteps(appendInSteps(request, context));
+    const whole = "then" in converted ? await converted : converted;
+    const asked = asksWhoCalls ? permitted(whole, call) : whole;
+    const append = recordsTraces ? traced(asked, call) : asked;
+    if (call.isRepeated) checkRepeatable(append);
+    call.hold(append.events.length * eventObjectBytes);
+    const { outcome, head } = await log.append(append, call, call);
+    if (outcome.kind !== "appended") throw refusalOf(outcome);
+    return appendResponse(outcome, head, epoch);
+  };
 }
 
 /**
@@ -104,13 +105,10 @@ function traced(append: Append, call: Call): Append {
   return { ...append, traceParent, bytes };
 }
 
-/** The answer's bytes; a refusal is thrown. */
-function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<AppendResponse> {
+function refusalOf(outcome: Exclude<Outcome, Appended>): AnnalsError {
   switch (outcome.kind) {
-    case "appended":
-      return appendResponse(outcome, head, epoch);
     case "conflict":
-      throw appendConflict(outcome);
+      return appendConflict(outcome);
     case "event-id-conflict": {
       const [first] = outcome.events;
       const more = outcome.events.length > 1 ? ` (and ${outcome.events.length - 1} more)` : "";
@@ -118,20 +116,20 @@ function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<Append
       const message = `event ${first?.id} is recorded ${where}, but with ${
         first === undefined ? "" : problemTexts[first.problem]
       }${more}`;
-      throw new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);
+      return new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);
     }
     case "tombstoned":
-      throw streamTombstoned(outcome);
+      return streamTombstoned(outcome);
     case "time-backwards":
-      throw timeBackwards(`events[${outcome.index}].recorded_at`, outcome);
+      return timeBackwards(`events[${outcome.index}].recorded_at`, outcome);
     case "checkpoint-backwards":
-      throw checkpointBackwards(outcome);
+      return checkpointBackwards(outcome);
     case "checkpoint-conflict":
-      throw checkpointConflict(outcome);
+      return checkpointConflict(outcome);
     case "beyond-head":
-      throw beyondHead(outcome);
+      return beyondHead(outcome);
     case "epoch-mismatch":
-      throw epochMismatched(outcome);
+      return epochMismatched(outcome);
   }
 }
 
@@ -224,8 +222,10 @@ async function appendOne(
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
-    const { outcome, head } = await context.log.append(append, undefined, call.gate);
-    pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
+    const { outcome, head } = await context.log.append(append, undefined, call);
+    if (outcome.kind !== "appended") throw refusalOf(outcome);
+    const answer = appendResponse(outcome, head, context.epoch);
+    pending.answer = pipeResponse(sequence, tagAppended, answer);
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call, error);
     const failure = create(AppendFailureSchema, { code, message, details });

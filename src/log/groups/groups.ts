@@ -52,6 +52,8 @@ export class Groups implements GroupLog, StorageWatcher {
   private readonly idle = new Set<string>();
   private readonly bytes = new Map<string, number>();
   private sweeping: Promise<void> | undefined;
+  /** Undefined: no group has been loaded yet, and nothing needs to be watched. */
+  private unwatch: (() => void) | undefined;
   private stopped = false;
 
   constructor(parts: RunnerParts) {
@@ -68,7 +70,8 @@ export class Groups implements GroupLog, StorageWatcher {
     await this.oneByOne([name, replaced ?? name], async () => {
       const known = await loadRecord(this.parts.storage, name);
       if (known !== undefined) {
-        if (sameSettings(known.settings, settings) && sameStart(known.start, start)) return;
+        const isSameStart = JSON.stringify(known.start) === JSON.stringify(start);
+        if (isSameStart && sameSettings(known.settings, settings)) return;
         if (replaced !== name) throw exists(name);
       }
       const id = crypto.randomUUID().replaceAll("-", "");
@@ -192,7 +195,6 @@ export class Groups implements GroupLog, StorageWatcher {
    * events that they remove.
    */
   advanced(advance: Advance): void {
-    if (this.runners.size === 0) return;
     const streams = lifecyclesChanged(advance);
     if (streams === "all" || streams.size > 0) {
       this.forEachRunning((runner) => runner.lifecyclesChanged(streams));
@@ -220,6 +222,7 @@ export class Groups implements GroupLog, StorageWatcher {
     });
     await Promise.all(running);
     await this.sweeping;
+    this.unwatch?.();
   }
 
   /** The running group. Throws GROUP_NOT_FOUND. */
@@ -236,6 +239,7 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   private load(name: string): Promise<GroupRunner> {
+    this.unwatch ??= this.parts.storage.watch(this);
     const loading = this.begin(name);
     this.runners.set(name, loading);
     const forget = (): void => {
@@ -361,8 +365,8 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   private async sweepAll(): Promise<void> {
-    for (;;) {
-      const sideValues = this.stopped ? [] : await leftovers(this.parts.storage);
+    while (!this.stopped) {
+      const sideValues = await leftovers(this.parts.storage);
       if (sideValues.length === 0) break;
       await this.parts.write(sideValues);
     }
@@ -393,8 +397,4 @@ function stopping(): AnnalsError {
 function ignoreMissing(error: unknown): undefined {
   if (error instanceof AnnalsError && error.reason === "GROUP_NOT_FOUND") return undefined;
   throw error;
-}
-
-function sameStart(a: GroupStart, b: GroupStart): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

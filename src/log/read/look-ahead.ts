@@ -22,11 +22,8 @@ export function lookAhead(
   append: Append,
   gate: Gate = parts.gate,
 ): Promise<Append> | undefined {
-  const { epoch = append.checkpoint?.epoch, conditions } = append;
-  if (epoch === undefined && conditions.length === 0) return undefined;
   const source = { ...parts, gate };
-  const { storage } = source;
-  if (!isOfPresent(storage, append)) {
+  if (!isOfPresent(source.storage, append)) {
     return judged(source, append).then((it) => conditionsLookedUp(source, it) ?? it);
   }
   return conditionsLookedUp(source, append);

@@ -5,10 +5,10 @@ import { invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Range, Storage, StorageRead } from "../../storage/storage.ts";
-import { scheduledRead, sent, type Source } from "../scheduling/scheduled-read.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
 import type { HandedFigures } from "../log-figures.ts";
-import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
+import type { Batch, Bound, ReadEnd, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
   /** A batch is cut near this many encoded bytes. */
@@ -24,14 +24,23 @@ export async function* read(
   head: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadMessage> {
-  const { direction, limit = Infinity } = request;
+  const { selection, direction, limit = Infinity, withRemoved } = request;
   invariant(limit >= 1, "a limit is at least one event");
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
   /** The batch with the newest event that was returned. */
   let newest: Seen["newest"];
-  const bounded = storageRead(source, request, bounds, head);
-  const from = request.isGathered === true ? source : sent(source);
+  const bounded: StorageRead = {
+    selection,
+    direction,
+    positions: bounds.positions,
+    asOf: head,
+    batchBytes: source.batchBytes,
+    ...(bounds.versions !== undefined && { versions: bounds.versions }),
+    ...(request.limit !== undefined && { batchEvents: request.limit }),
+    ...(withRemoved === true && { withRemovedRecords: true }),
+  };
+  const from = { ...source, isSent: request.isGathered !== true };
   for await (const found of scheduledRead(from, bounded, signal)) {
     if (found.count === 0) continue;
     const left = limit - eventCount;
@@ -51,27 +60,8 @@ export async function* read(
     newest,
     limited: eventCount >= limit,
   };
-  const streamVersion = await streamVersionOf(source, request, seen);
-  const after = await afterOf(source, request, seen, streamVersion);
-  yield { kind: "end", end: { head, after, eventCount, streamVersion } };
-}
-
-function storageRead(
-  { batchBytes }: ReadSource,
-  { selection, direction, limit, withRemoved }: ReadRequest,
-  { positions, versions }: Bounds,
-  head: number,
-): StorageRead {
-  return {
-    selection,
-    direction,
-    positions,
-    asOf: head,
-    batchBytes,
-    ...(versions !== undefined && { versions }),
-    ...(limit !== undefined && { batchEvents: limit }),
-    ...(withRemoved === true && { withRemovedRecords: true }),
-  };
+  const end = await endOf(source, request, seen);
+  yield { kind: "end", end: { head, eventCount, ...end } };
 }
 
 /** What a read has seen. */
@@ -91,39 +81,44 @@ function newestIn(batch: Batch, direction: ReadRequest["direction"]): Seen["newe
   return record && scanPlacement(record);
 }
 
-/** The stream's version at the head. Only with a stream selection. */
-async function streamVersionOf(
+/** What the end of a read says: read.proto defines `after`. */
+async function endOf(
   source: ReadSource,
-  request: ReadRequest,
-  { head, upper, newest, limited }: Seen,
-): Promise<number | undefined> {
-  const { selection, direction } = request;
-  if (selection.kind !== "stream") return undefined;
-  // The events of a stream that are left are its newest ones.
-  const reachedHead = upper === undefined && (direction === "backwards" || !limited);
-  if (reachedHead && newest !== undefined) return newest.version;
-  return await versionAt(source, selection.stream, head);
+  { selection, direction }: ReadRequest,
+  seen: Seen,
+): Promise<Pick<ReadEnd, "after" | "streamVersion">> {
+  const { head, upper, newest, limited } = seen;
+  const isCut = direction === "forwards" && limited;
+  let streamVersion: number | undefined;
+  if (selection.kind === "stream") {
+    // The events of a stream that are left are its newest ones.
+    const isAtHead = upper === undefined && !isCut;
+    streamVersion =
+      isAtHead && newest !== undefined
+        ? newest.version
+        : await versionAt(source, selection.stream, head);
+  }
+  if (isCut && newest !== undefined) return { after: newest.position, streamVersion };
+  if (upper === undefined) return { after: head, streamVersion };
+  return { after: await afterBound(source, selection, seen, streamVersion), streamVersion };
 }
 
 /**
- * As read.proto defines it. The engine's `through` is no measure, because it does not take versions
- * into account.
+ * Up to where a read with a bound at its newer end has seen everything. The engine's `through` is
+ * no measure, because it does not take versions into account.
  */
-async function afterOf(
+async function afterBound(
   source: ReadSource,
-  request: ReadRequest,
-  { head, bounds, upper: bound, newest, limited }: Seen,
+  selection: ReadRequest["selection"],
+  { head, bounds, upper, newest }: Seen,
   streamVersion = 0,
 ): Promise<number> {
-  if (request.direction === "forwards" && limited && newest !== undefined) return newest.position;
-  if (bound === undefined) return head;
-  if (bound.kind !== "version") return Math.max(bounds.positions.last, 0);
-  if (bound.version >= streamVersion) return head;
-  if (newest?.version === bound.version) return newest.position;
+  if (upper?.kind !== "version") return Math.max(bounds.positions.last, 0);
+  if (upper.version >= streamVersion) return head;
+  if (newest?.version === upper.version) return newest.position;
   // The event of that version was removed, or the bounds contradict each other.
-  const { selection } = request;
   invariant(selection.kind === "stream", "versions are a stream's");
-  const record = await recordOfVersion(source, selection.stream, bound.version, head);
+  const record = await recordOfVersion(source, selection.stream, upper.version, head);
   return record === undefined ? 0 : scanPlacement(record).position;
 }
 

@@ -4,8 +4,7 @@
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
 import { recordsIn, scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
-import { HeldBatch } from "../scheduling/held-batch.ts";
-import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
+import { HeldBatch, scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
 /** The first record of a read. Undefined: it has none. */
 export async function firstRecord(

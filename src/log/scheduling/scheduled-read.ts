@@ -2,10 +2,13 @@
 // subscriptions and consumer groups all use it; a read ends at the head with which it began, a
 // subscription waits there and continues. Between two batches it is only a position in the log: a
 // consumer that stops pulling holds no more than that and its last batch.
+//
+// A batch on its way to a client need not be kept either. Once it is encoded, it is only a range of
+// positions, and its events are read again if they are needed again: what waits for a client is
+// held once, where it is counted.
 
-import type { Batch, Range, Storage, StorageRead } from "../../storage/storage.ts";
+import type { Batch, StorageRead, Storage } from "../../storage/storage.ts";
 import type { ClientMemory } from "./client-memory.ts";
-import { HeldBatch } from "./held-batch.ts";
 import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
 import type { Gate } from "./scheduler.ts";
 
@@ -15,17 +18,30 @@ export interface Source {
   readonly gate: Gate;
   /** What is held for all clients. Absent: the consumer takes everything at once. */
   readonly memory?: Pick<ClientMemory, "isLarge" | "room"> | undefined;
-  /**
-   * Resolves when more may be read for the reader's client. Undefined: now. Absent: what is read is
-   * not held for a client.
-   */
-  readonly room?: ((signal?: AbortSignal) => Promise<void> | undefined) | undefined;
+  /** True: its batches are sent to a client one after another, which must have room for them. */
+  readonly isSent?: boolean;
 }
 
-/** Whose batches are sent to a client one after another. */
-export function sent<S extends Source>(source: S): S {
-  const { memory, gate } = source;
-  return { ...source, room: memory && ((signal) => memory.room(gate.owner, signal)) };
+/** A batch that need not be kept while its client takes nothing. */
+export interface RereadableBatch extends Batch {
+  /** The batch as it was read, which others may have, too. */
+  readonly origin: Batch;
+  /** Lets go of the events. Before they are used again, `again` must have resolved. */
+  letGo(): void;
+  /** The client takes nothing for a while: the engine need not be ready to read on. */
+  rest(): void;
+  /** Reads the events again. Throws READ_OVERTAKEN where removed ones are needed. */
+  again(): Promise<void>;
+}
+
+/** The bytes of a batch whose read may be closed and opened again: little beside reading it. */
+const closedBytesMin = 1024 * 1024;
+
+/** For who has encoded the batch and does not need it again. */
+export function doneWith(batch: Batch | RereadableBatch): void {
+  if (!("again" in batch)) return;
+  batch.letGo();
+  if (batch.bytes >= closedBytesMin) batch.rest();
 }
 
 /**
@@ -34,11 +50,14 @@ export function sent<S extends Source>(source: S): S {
  * nothing for it meanwhile. What a view of one head needs is read as of that head.
  */
 export async function* scheduledRead(
-  { storage, gate, memory, room }: Source,
+  source: Source,
   read: StorageRead,
   signal?: AbortSignal,
 ): AsyncGenerator<HeldBatch> {
+  const { storage, gate, memory } = source;
   const { liveBatchBytes, viewBatchBytesMin, openReadsWaitingMax } = schedulingPolicy;
+  const room = source.isSent === true ? memory : undefined;
+  const isForwards = read.direction === "forwards";
   const costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
   let expectedCost = costMin === 0 ? liveBatchBytes : costMin;
   /** The positions that are left to read. At the end, the engine is not asked again. */
@@ -63,7 +82,7 @@ export async function* scheduledRead(
         return;
       }
       // Those who came before may have filled the memory while this one waited for its turn.
-      const full = room?.(signal);
+      const full = room?.room(gate.owner, signal);
       if (full !== undefined) {
         gate.leave(expectedCost);
         await close();
@@ -76,15 +95,15 @@ export async function* scheduledRead(
         const positions = { first, last };
         engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
         const next = await engine.next();
-        batch =
-          next.done === true
-            ? undefined
-            : heldBatch({ storage, gate }, behind(read, positions, next.value), next.value, rest);
+        if (next.done !== true) {
+          const { through } = next.value;
+          const covered = isForwards ? { first, last: through } : { first: through, last };
+          batch = new HeldBatch(next.value, source, { ...read, positions: covered }, rest);
+        }
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
       if (batch === undefined || isOver(signal)) return;
-      const isForwards = read.direction === "forwards";
       if (isForwards) first = batch.through + 1;
       else last = batch.through - 1;
       if (memory?.isLarge === true) await close();
@@ -96,31 +115,70 @@ export async function* scheduledRead(
   }
 }
 
-/** The read of what a batch is of, which began at one end of these positions. */
-function behind(read: StorageRead, { first, last }: Range, { through }: Batch): StorageRead {
-  const isForwards = read.direction === "forwards";
-  const positions = isForwards ? { first, last: through } : { first: through, last };
-  return { ...read, positions };
-}
-
-/** A batch of all that the read finds, which can be read again. */
-export function heldBatch(
-  { storage, gate }: Pick<Source, "storage" | "gate">,
-  read: StorageRead,
-  batch: Batch,
-  rest?: () => void,
-): HeldBatch {
-  const batchBytes = Math.max(read.batchBytes, batch.bytes);
-  return new HeldBatch(batch, read.positions, {
-    read: (positions) => scheduledRead({ storage, gate }, { ...read, positions, batchBytes }),
-    ...(rest && { rest }),
-  });
-}
-
 function isOver(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
 function frugalBytesOf({ batchBytes }: StorageRead): number {
   return Math.min(batchBytes, schedulingPolicy.frugalBatchBytes);
+}
+
+/** A batch of all that a read finds, which can be read again. */
+export class HeldBatch implements RereadableBatch {
+  readonly count: number;
+  readonly bytes: number;
+  readonly through: number;
+  private batch: Batch | undefined;
+  private readonly source: Source;
+  private readonly read: StorageRead;
+  private readonly onRest: (() => void) | undefined;
+
+  constructor(batch: Batch, source: Source, read: StorageRead, onRest?: () => void) {
+    this.count = batch.count;
+    this.bytes = batch.bytes;
+    this.through = batch.through;
+    this.batch = batch;
+    this.source = source;
+    this.read = read;
+    this.onRest = onRest;
+  }
+
+  get origin(): Batch {
+    if (this.batch !== undefined) return this.batch;
+    throw new Error("a batch is read again before it is used again");
+  }
+
+  get frames(): readonly Uint8Array[] {
+    return this.origin.frames;
+  }
+
+  /** A part of it, whose first event in the order of the read is at this position. */
+  part(batch: Batch, firstPosition: number): HeldBatch {
+    const first = Math.min(firstPosition, batch.through);
+    const last = Math.max(firstPosition, batch.through);
+    const read = { ...this.read, positions: { first, last } };
+    return new HeldBatch(batch, this.source, read, this.onRest);
+  }
+
+  letGo(): void {
+    this.batch = undefined;
+  }
+
+  rest(): void {
+    this.onRest?.();
+  }
+
+  async again(): Promise<void> {
+    if (this.batch !== undefined) return;
+    const { storage, gate } = this.source;
+    const read = { ...this.read, batchBytes: Math.max(this.read.batchBytes, this.bytes) };
+    const frames: Uint8Array[] = [];
+    let [count, bytes] = [0, 0];
+    for await (const part of scheduledRead({ storage, gate }, read)) {
+      frames.push(...part.frames);
+      count += part.count;
+      bytes += part.bytes;
+    }
+    this.batch = { frames, count, bytes, through: this.through };
+  }
 }

@@ -62,6 +62,8 @@ export class SharedBatches implements StorageWatcher {
   /** By selection and first position, the oldest first. */
   private readonly entries = new Map<string, Entry>();
   private bytes = 0;
+  /** Ends the watch. There is one while anybody follows. */
+  private unwatch = (): void => {};
 
   constructor(source: Source & { readonly timers: Timers }) {
     this.source = source;
@@ -76,6 +78,11 @@ export class SharedBatches implements StorageWatcher {
   follow(selection: Selection): Following {
     const key = keyOf(selection);
     const { nearMax, boundary } = selection.kind === "all" ? ofAll : ofSome;
+    if (this.followers.size === 0) {
+      // What was begun for the last one may have come since, and was not watched.
+      this.clear();
+      this.unwatch = this.source.storage.watch(this);
+    }
     this.followers.set(key, this.countOf(key) + 1);
     let left = false;
     return {
@@ -89,14 +96,15 @@ export class SharedBatches implements StorageWatcher {
         const count = this.countOf(key) - 1;
         if (count > 0) this.followers.set(key, count);
         else this.followers.delete(key);
-        if (this.followers.size === 0) this.clear();
+        if (this.followers.size > 0) return;
+        this.clear();
+        this.unwatch();
       },
     };
   }
 
   /** Events that a lifecycle change has removed are not given to further subscriptions. */
   advanced({ events }: Advance): void {
-    if (this.entries.size === 0) return;
     if (events === undefined || events.some(({ stream }) => stream.startsWith("$"))) this.clear();
   }
 

@@ -7,8 +7,7 @@ import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, versionAt } from "../read/records.ts";
-import type { HeldBatch } from "../scheduling/held-batch.ts";
-import { heldBatch, scheduledRead, sent } from "../scheduling/scheduled-read.ts";
+import { HeldBatch, scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { LiveLoop, LiveLoops, LiveReader } from "./live-loops.ts";
 import type { OpenSubscriptions } from "./open-subscriptions.ts";
@@ -51,7 +50,7 @@ async function* follow(
   try {
     const start = await startOf(source, request, head);
     const parts = { interest, following, offer };
-    const from = request.isGathered === true ? source : sent(source);
+    const from = { ...source, isSent: request.isGathered !== true };
     const subscription = new Subscription(from, request, parts, start, signal);
     close = source.open.add(subscription);
     yield* subscription.messages();
@@ -194,7 +193,8 @@ class Subscription implements LiveReader {
       const batch = await this.shared(first, bound);
       if (this.signal.aborted) return;
       // Each client gets bytes of its own of what is read once for all.
-      const full = this.source.room?.(this.signal);
+      const { isSent, memory, gate } = this.source;
+      const full = isSent === true ? memory?.room(gate.owner, this.signal) : undefined;
       if (full !== undefined) {
         await full;
         continue;
@@ -207,7 +207,7 @@ class Subscription implements LiveReader {
 
   private async shared(first: number, bound: number): Promise<HeldBatch> {
     const batch = await this.following.take(this.storageRead(first, bound));
-    return heldBatch(this.source, this.storageRead(first, batch.through), batch);
+    return new HeldBatch(batch, this.source, this.storageRead(first, batch.through));
   }
 
   private readsTogether(first: number, bound: number): boolean {

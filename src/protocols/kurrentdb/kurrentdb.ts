@@ -112,5 +112,5 @@ export async function writeFirstEvent({
   const expected = { kind: "absent" } as const;
   const expectations = [{ stream: firstStream, expected }];
   const append = { events, expectations, conditions: [], bytes: body.length };
-  await log.append(append, undefined, environment.scheduler.gateOf({}));
+  await log.append(append, undefined, { gate: environment.scheduler.gateOf({}) });
 }

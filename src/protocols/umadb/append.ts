@@ -47,7 +47,7 @@ export async function appendEvents(
   if (events.length === 0 && append.checkpoint === undefined && condition === undefined) {
     return answer(0);
   }
-  const { outcome } = await log.append(append, call, call.gate);
+  const { outcome } = await log.append(append, call, call);
   switch (outcome.kind) {
     case "appended":
       return answer(outcome.lastPosition);

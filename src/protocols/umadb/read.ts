@@ -19,7 +19,7 @@ import type { Call } from "../../grpc/transport/call-environment.ts";
 import { RepeatableMessage } from "../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../grpc/transport/methods.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
-import { doneWith } from "../../log/scheduling/held-batch.ts";
+import { doneWith } from "../../log/scheduling/scheduled-read.ts";
 import type {
   Batch,
   ReadMessage,

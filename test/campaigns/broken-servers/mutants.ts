@@ -146,7 +146,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "tells a retry other positions": mutant(
     "live",
-    "domain/decide/recorded-before.ts",
+    "domain/decide/overlay.ts",
     "firstPosition: events[0]?.position ?? 0,",
     "firstPosition: (events[0]?.position ?? 0) + (deduplicated ? 1 : 0),",
   ),
@@ -279,7 +279,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "says after what a limit cut off": mutant(
     "live",
     "log/read/read.ts",
-    'if (request.direction === "forwards" && limited && newest !== undefined) return newest.position;',
+    "if (isCut && newest !== undefined) return { after: newest.position, streamVersion };",
     "",
   ),
   "answers reads from an old head": mutant(
@@ -291,8 +291,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "tells a stream's version of before": mutant(
     "live",
     "log/read/read.ts",
-    "if (reachedHead && newest !== undefined) return newest.version;",
-    "if (reachedHead && newest !== undefined) return newest.version - 1;",
+    "        ? newest.version\n",
+    "        ? newest.version - 1\n",
   ),
   "saves snapshots beyond their stream": {
     scenario: "live",

@@ -24,6 +24,7 @@ import { encode } from "../../support/calls.ts";
 
 const epoch = "0123456789abcdef";
 const position = fc.oneof(fc.nat(), fc.integer({ min: 0, max: positionMax }));
+const version = fc.integer({ min: 1, max: positionMax });
 const appended = fc.record({
   kind: fc.constant("appended" as const),
   firstPosition: position,
@@ -31,8 +32,8 @@ const appended = fc.record({
   streams: fc.array(
     fc.record({
       stream: fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 }),
-      firstVersion: position,
-      lastVersion: position,
+      firstVersion: version,
+      lastVersion: version,
     }),
   ),
   recordedAt: position,

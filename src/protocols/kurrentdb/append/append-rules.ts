@@ -58,11 +58,7 @@ export async function appendToStream(
   let append = asked;
   let events = eventsForLog(append);
   for (let i = 0; i < attemptsMax; i++) {
-    const { outcome } = await context.log.append(
-      logAppend(append, events),
-      signal,
-      context.caller.gate,
-    );
+    const { outcome } = await context.log.append(logAppend(append, events), signal, context.caller);
     if (outcome.kind === "appended" && !outcome.deduplicated) {
       return appended(outcome, append.stream);
     }

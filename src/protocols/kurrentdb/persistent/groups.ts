@@ -205,18 +205,14 @@ export class PersistentSubscriptions {
     return undefined;
   }
 
-  private async keep(
-    name: string,
-    settings: SubscriptionSettings,
-    { gate }: Caller,
-  ): Promise<void> {
+  private async keep(name: string, settings: SubscriptionSettings, caller: Caller): Promise<void> {
     const header = { id: "", stream: settingsStreamPrefix + name, type: settingsType, tags: [] };
     const data = Buffer.from(JSON.stringify(settings));
     const fields = { ...header, contentType: "application/json", data };
     const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
     const events = [{ ...header, idFromClient: false, body }];
     const append = { events, expectations: [], conditions: [], bytes: body.length };
-    await this.context.log.append(append, undefined, gate);
+    await this.context.log.append(append, undefined, caller);
   }
 
   /** Where the group begins. What a stream has not got yet is left out by `formOfSubscription`. */

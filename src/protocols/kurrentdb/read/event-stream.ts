@@ -10,7 +10,7 @@ import {
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import { WireReader } from "../../../domain/wire.ts";
 import { RepeatableMessage, type PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
-import { doneWith } from "../../../log/scheduling/held-batch.ts";
+import { doneWith } from "../../../log/scheduling/scheduled-read.ts";
 import type { Batch, RereadableBatch } from "../../../log/verbs.ts";
 import { bufferOf } from "../mapping/bytes.ts";
 import { linkTarget, linkType } from "../mapping/content.ts";

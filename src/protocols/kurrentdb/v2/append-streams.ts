@@ -60,11 +60,7 @@ export async function appendToStreams(
   const parts = partsOf(append);
   for (let i = 0; i < attemptsMax; i++) {
     const events = inOrder(append, parts);
-    const { outcome } = await context.log.append(
-      logAppend(append, events),
-      signal,
-      context.caller.gate,
-    );
+    const { outcome } = await context.log.append(logAppend(append, events), signal, context.caller);
     if (outcome.kind === "appended" && !outcome.deduplicated) return placed(outcome, events);
     if (outcome.kind === "tombstoned") return { kind: "deleted", stream: outcome.stream };
     const result = await settleParts(context, parts, outcome);
