@@ -11,7 +11,7 @@ import { cutIntoChunks } from "../../src/storage/leveldb/format/chunk.ts";
 import { composeOrders } from "../../src/storage/postgres/writes/commit.ts";
 import { beginCommit } from "../../src/storage/postgres/head/lock.ts";
 import { composeFrame, headerBody } from "../../src/domain/record.ts";
-import { ownId } from "../../src/domain/own-id.ts";
+import { ownId } from "../../src/domain/event.ts";
 import { DbSession } from "../../src/storage/postgres/sessions/session.ts";
 import { migrate } from "../../src/storage/postgres/tables/schema.ts";
 import { payload, streamOf } from "../load/events.ts";

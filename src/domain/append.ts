@@ -46,6 +46,8 @@ export const eventObjectBytes = 640;
 
 /** One atomic append. Every limit has been checked. */
 export interface Append {
+  /** Every other proposal has a kind. */
+  readonly kind?: undefined;
   /**
    * At least one, unless there is a checkpoint. An event may have no stream. No id occurs twice.
    */

@@ -16,6 +16,7 @@ import { load } from "./read/load.ts";
 import type { ClientMemory } from "./scheduling/client-memory.ts";
 import { listCost, schedulingPolicy } from "./scheduling/policy.ts";
 import { PositionWaiters } from "./position-waiters.ts";
+import type { Source } from "./scheduling/scheduled-read.ts";
 import { inTurn, Scheduler, type Caller, type Gate } from "./scheduling/scheduler.ts";
 import { read } from "./read/read.ts";
 import { getState } from "./read/get-state.ts";
@@ -105,14 +106,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups: groupsOfNode(storage, groupsOfLeader(storage, groups)),
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append(append, signal, caller) {
-      const { epoch = append.checkpoint?.epoch, conditions } = append;
-      const reliesOnPast = epoch !== undefined || conditions.length > 0;
-      const client = signal?.connection ?? caller?.gate.owner;
-      const looking = reliesOnPast ? lookAhead(reading, append, caller?.gate) : undefined;
-      if (looking === undefined) return queue.add(append, signal, client);
-      return looking.then((it) => queue.add(it, signal, client));
-    },
+    append: appendingTo(queue, reading),
     lookAhead: (append, its) => lookAhead(reading, append, its),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
@@ -141,6 +135,18 @@ export function createEventLog(options: EventLogOptions): EventLog {
       await queue.stop();
       for (const end of unwatch) end();
     },
+  };
+}
+
+/** The way of an append into the queue, past the look-up of what it relies on. */
+function appendingTo(queue: AppendQueue, reading: Source): EventLog["append"] {
+  return (append, signal, caller) => {
+    const { epoch = append.checkpoint?.epoch, conditions } = append;
+    const client = signal?.connection ?? caller?.gate.owner;
+    const reliesOnPast = epoch !== undefined || conditions.length > 0;
+    const looking = reliesOnPast ? lookAhead(reading, append, caller?.gate) : undefined;
+    if (looking === undefined) return queue.add(append, signal, client);
+    return looking.then((it) => queue.add(it, signal, client));
   };
 }
 

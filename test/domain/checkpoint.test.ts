@@ -248,7 +248,7 @@ describe("generated commit batches", () => {
     head: number,
     one: Append | CheckpointRequest,
   ): string {
-    if (!("kind" in one)) {
+    if (one.kind === undefined) {
       const { checkpoint } = one;
       if (checkpoint === undefined) return "appended";
       if (checkpoint.position > head) return "beyond-head";

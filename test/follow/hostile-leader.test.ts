@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clientOf } from "../../src/client/rpc/service-client.ts";
 import { Connection } from "../../src/client/rpc/connection.ts";
 import { firstEpoch } from "../../src/domain/epoch.ts";
-import { ownId } from "../../src/domain/own-id.ts";
+import { ownId } from "../../src/domain/event.ts";
 import { composeFrame, recordsIn } from "../../src/domain/record.ts";
 import {
   BackupService,

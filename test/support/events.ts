@@ -3,9 +3,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import type { Append, AppendCondition, StreamExpectation } from "../../src/domain/append.ts";
-import type { CommitEvent, NewEvent } from "../../src/domain/event.ts";
+import { type CommitEvent, type NewEvent, ownId } from "../../src/domain/event.ts";
 import type { Query, QueryItem, Selection } from "../../src/domain/query.ts";
-import { ownId } from "../../src/domain/own-id.ts";
 import { composeFrame, recordsIn } from "../../src/domain/record.ts";
 import { RecordedEventSchema } from "../../src/gen/annals/v1/event_pb.js";
 import type {

@@ -3,9 +3,8 @@
 // be told to misbehave in the ways that the port allows (see `ModelControl`).
 import { firstEpoch } from "../../src/domain/epoch.ts";
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
-import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
+import { isSystemName, type CommitEvent, positionInId } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
-import { positionInId } from "../../src/domain/own-id.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
 import { composeRemovedRecord } from "../../src/storage/removed-record.ts";
 import type {

@@ -1,7 +1,14 @@
 // Decides on changes of streams' lifecycles, in one order with appends, and applies lifecycles to
 // the appends of a batch. Pure and synchronous.
 
-import type { Conflict, Expected, StreamConflict, TimeBackwards, Tombstoned } from "../append.ts";
+import type {
+  Conflict,
+  Expected,
+  StreamConflict,
+  StreamExpectation,
+  TimeBackwards,
+  Tombstoned,
+} from "../append.ts";
 import type { BeyondHead } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
 import type { NewEvent } from "../event.ts";
@@ -96,12 +103,9 @@ export class LifecycleOverlay {
   private readonly changes = new Map<string, Lifecycle>();
   /** Whether a change that the batch accepted may have removed stored events. */
   mayHaveRemoved = false;
-  /** Whether any stream of the batch has a lifecycle. */
-  areAny: boolean;
 
   constructor(durable: ReadonlyMap<string, Lifecycle>) {
     this.durable = durable;
-    this.areAny = durable.size > 0;
   }
 
   of(stream: string): Lifecycle | undefined {
@@ -125,14 +129,6 @@ export class LifecycleOverlay {
     return event && { kind: "tombstoned", stream: event.stream };
   }
 
-  /** The conflict of an expectation that does not hold. Undefined: it holds. */
-  conflict(stream: string, expected: Expected, version: number): StreamConflict | undefined {
-    const deleted = stateOf(this.of(stream), version) !== "active";
-    if (holds(expected, version, deleted)) return undefined;
-    const conflict = { stream, expected, actualVersion: version };
-    return deleted ? { ...conflict, deleted } : conflict;
-  }
-
   decide(request: LifecycleRequest, moment: Moment): AcceptedChange | LifecycleOutcome {
     const { stream } = request;
     const { version, position, recordedAt } = moment;
@@ -149,7 +145,7 @@ export class LifecycleOverlay {
     // stays.
     const expected = isDone && request.expected?.kind !== "version" ? undefined : request.expected;
     const conflict =
-      (expected && this.conflict(stream, expected, version)) ??
+      (expected && streamConflict({ stream, expected }, version, lifecycle)) ??
       changesConflict(request, moment.changes);
     if (conflict !== undefined) return { kind: "conflict", streams: [conflict], conditions: [] };
     if (isDone) return doneBefore(lifecycle, version);
@@ -177,11 +173,22 @@ export class LifecycleOverlay {
     const { stream, actor, reason } = request;
     this.changes.set(stream, lifecycle);
     this.mayHaveRemoved = true;
-    this.areAny = true;
     const said = { stream, lifecycle, actor, reason };
     const event = lifecycleEvent(typeOf(request), said);
     return { event, outcome: { kind: "stream-changed", position, recordedAt, version, lifecycle } };
   }
+}
+
+/** The conflict of an expectation that does not hold. Undefined: it holds. */
+export function streamConflict(
+  { stream, expected }: StreamExpectation,
+  version: number,
+  lifecycle: Lifecycle | undefined,
+): StreamConflict | undefined {
+  const deleted = stateOf(lifecycle, version) !== "active";
+  if (holds(expected, version, deleted)) return undefined;
+  const conflict = { stream, expected, actualVersion: version };
+  return deleted ? { ...conflict, deleted } : conflict;
 }
 
 function changesConflict(

@@ -19,13 +19,18 @@ import type {
   CheckpointOutcome,
   CheckpointRequest,
 } from "../checkpoint.ts";
-import type { LifecycleOutcome, LifecycleRequest } from "./decide-lifecycle.ts";
+import {
+  LifecycleOverlay,
+  streamConflict,
+  type LifecycleOutcome,
+  type LifecycleRequest,
+} from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
 import type { CommitEvent, NewEvent } from "../event.ts";
 import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
-import { Overlay, type DecisionFacts } from "./overlay.ts";
-import { appended, recordedBefore } from "./recorded-before.ts";
-import { Effort, atOnce, type Steps } from "../steps.ts";
+import { appended, Overlay, type DecisionFacts } from "./overlay.ts";
+import { recordedBefore } from "./recorded-before.ts";
+import { atOnce, stepBytes, type Steps } from "../steps.ts";
 import type { SnapshotOutcome, SnapshotRequest, SnapshotToSave } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
@@ -60,7 +65,7 @@ export interface CommitBatch<P extends Proposal = Append> {
   readonly appends: readonly P[];
   /** The clock: microseconds since 1970, UTC. It may have been set back. */
   readonly now: number;
-  /** By chance below `idChances`, for the ids that the store makes: see own-id.ts. */
+  /** By chance below `idChances`, for the ids that the store makes: see `ownId`. */
   readonly idChance: number;
 }
 
@@ -92,7 +97,7 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const conditions: AppendCondition[] = [];
   const consumers = new Set<string>();
   for (const append of appends) {
-    if ("kind" in append) {
+    if (append.kind !== undefined) {
       const isFirst = append.kind === "delete-stream" && !streams.has(append.stream);
       for (const stream of streamsOfRequest(append)) streams.add(stream);
       if (isFirst) replaced.add(append.stream);
@@ -149,31 +154,33 @@ export function* decideInSteps<P extends Proposal>(
   const recordedAt = Math.max(now, facts.head.recordedAt);
   const overlay = new Overlay(facts, recordedAt, idChance);
   const outcomes: OutcomeOf<Proposal>[] = [];
-  const effort = new Effort();
   let conditionCount = 0;
   for (const append of appends) {
-    if ("kind" in append) {
+    if (append.kind !== undefined) {
       outcomes.push(decideRequest(append, overlay));
       continue;
     }
-    const { conditions, checkpoint } = append;
-    const { length } = conditions;
-    const found =
-      length === 0 ? noMatches : facts.matches.slice(conditionCount, conditionCount + length);
-    conditionCount += length;
-    invariant(found.length === length, "the facts answer every condition");
+    const { conditions, expectations, checkpoint } = append;
+    let found = noMatches;
+    if (conditions.length > 0) {
+      found = facts.matches.slice(conditionCount, conditionCount + conditions.length);
+      conditionCount += conditions.length;
+      invariant(found.length === conditions.length, "the facts answer every condition");
+    }
+    const isConditional = conditions.length + expectations.length > 0;
     // The matching event may have been removed by this batch. Only the store knows whether another
     // one matches.
-    if (overlay.lifecycles.mayHaveRemoved && found.some((position) => position > 0)) break;
+    if (overlay.lifecycles?.mayHaveRemoved === true && found.some((position) => position > 0))
+      break;
     const answered =
-      (yield* recordedBefore(append, overlay, effort)) ??
+      (overlay.idCount > 0 ? yield* recordedBefore(append, overlay) : undefined) ??
       append.mismatch ??
-      beyondHead(conditions, facts.head.position) ??
-      (overlay.lifecycles.areAny ? overlay.lifecycles.tombstoned(append.events) : undefined) ??
+      (isConditional ? beyondHead(conditions, facts.head.position) : undefined) ??
+      overlay.lifecycles?.tombstoned(append.events) ??
       (checkpoint && overlay.checkpoints.refusal(checkpoint)) ??
-      conflict(append, overlay, found) ??
+      (isConditional ? conflict(append, overlay, found) : undefined) ??
       (append.isTimed === true ? backwards(append.events, overlay) : undefined);
-    outcomes.push(answered ?? (yield* accept(append, overlay, effort)));
+    outcomes.push(answered ?? (yield* accept(append, overlay)));
     if (answered === undefined && checkpoint !== undefined) overlay.checkpoints.save(checkpoint);
   }
   const { events, checkpointChanges: checkpoints, times } = overlay;
@@ -201,9 +208,10 @@ function conflict(
   durableMatches: readonly number[],
 ): Conflict | undefined {
   let streams: StreamConflict[] | undefined;
-  for (const { stream, expected } of expectations) {
+  for (const expectation of expectations) {
+    const { stream } = expectation;
     const actualVersion = overlay.version(stream);
-    const violated = overlay.lifecycles.conflict(stream, expected, actualVersion);
+    const violated = streamConflict(expectation, actualVersion, overlay.lifecycles?.of(stream));
     if (violated !== undefined) (streams ??= []).push(violated);
   }
   let failed: ConditionConflict[] | undefined;
@@ -231,7 +239,7 @@ function backwards(
   return undefined;
 }
 
-function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Appended> {
+function* accept(append: Append, overlay: Overlay): Steps<Appended> {
   const placed: CommitEvent[] = [];
   const ids: string[] = [];
   let isAnyIdMade = false;
@@ -240,8 +248,10 @@ function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Append
     placed.push(at);
     ids.push(at.id);
     isAnyIdMade ||= !event.idFromClient;
-    const isOver = effort.spend(placedBytes + event.body.length * copiedShare);
-    if (isOver) yield effort.take();
+    overlay.spentBytes += placedBytes + event.body.length * copiedShare;
+    if (overlay.spentBytes < stepBytes) continue;
+    yield overlay.spentBytes;
+    overlay.spentBytes = 0;
   }
   const time = overlay.times === undefined ? overlay.recordedAt : overlay.lastTime;
   const outcome = appended(placed, time, false);
@@ -275,7 +285,7 @@ function saveSnapshot(
   overlay: Overlay,
 ): SnapshotOutcome {
   const streamVersion = overlay.version(stream);
-  const deletedThrough = overlay.lifecycles.of(stream)?.deletion?.through ?? 0;
+  const deletedThrough = overlay.lifecycles?.of(stream)?.deletion?.through ?? 0;
   const isReached = version <= streamVersion || mayBeAhead === true;
   if (deletedThrough < version && isReached) return { kind: "snapshot-saved" };
   return { kind: "snapshot-beyond-stream", stream, version, streamVersion, deletedThrough };
@@ -288,7 +298,8 @@ function changeLifecycle(request: LifecycleRequest, overlay: Overlay): Lifecycle
   const recordedAt = overlay.timeOf(request);
   const version = overlay.version(request.stream);
   const changes = overlay.version(lifecycleStream(request.stream));
-  const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
+  const lifecycles = (overlay.lifecycles ??= new LifecycleOverlay(new Map()));
+  const decided = lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
   overlay.place({ ...decided.event, recordedAt }, request);
   return decided.outcome;

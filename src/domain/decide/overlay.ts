@@ -2,13 +2,18 @@
 // the batch is decided on both. Lives for one decision. Conditions find events by term, so that the
 // cost of deciding thousands of conditional appends does not grow with the square of their number.
 
-import type { AppendCondition } from "../append.ts";
+import type { AppendCondition, Appended } from "../append.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
-import type { CommitEvent, NewEvent, StoredEvent } from "../event.ts";
+import {
+  ownId,
+  type CommitEvent,
+  type NewEvent,
+  type PlacedEvent,
+  type StoredEvent,
+} from "../event.ts";
 import type { Lifecycle } from "../lifecycle/lifecycle.ts";
 import { positionMax } from "../limits.ts";
-import { ownId } from "../own-id.ts";
 import { matches, type Query, type QueryItem } from "../query.ts";
 import { composeFrame, recordsIn, type Additions } from "../record.ts";
 import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
@@ -31,7 +36,16 @@ type Postings = Map<string, number[]>;
 
 export class Overlay {
   readonly events: CommitEvent[] = [];
-  readonly lifecycles: LifecycleOverlay;
+  /** Undefined: no stream of the batch has a lifecycle, and none was to get one. */
+  lifecycles: LifecycleOverlay | undefined;
+  /** Accepted changes of checkpoints, by consumer. Undefined: the checkpoint is deleted. */
+  checkpointChanges: ReadonlyMap<string, Checkpoint | undefined> = noChanges;
+  /** The position of the next event that is accepted. */
+  nextPosition: number;
+  /** What the present step of the decision has cost: see steps.ts. */
+  spentBytes = 0;
+  /** How many ids `find` knows. */
+  idCount: number;
   /** The time of all accepted events that come without one. */
   readonly recordedAt: number;
   /** The time of each event. Undefined: all have that time. */
@@ -52,21 +66,15 @@ export class Overlay {
     this.facts = facts;
     this.recordedAt = recordedAt;
     this.idChance = idChance;
-    this.lifecycles = new LifecycleOverlay(facts.lifecycles);
+    this.nextPosition = facts.head.position + 1;
+    this.idCount = facts.events.size;
+    if (facts.lifecycles.size > 0) this.lifecycles = new LifecycleOverlay(facts.lifecycles);
   }
 
   get checkpoints(): CheckpointOverlay {
     this.ofCheckpoints ??= new CheckpointOverlay(this.facts, this.recordedAt);
+    this.checkpointChanges = this.ofCheckpoints.changes;
     return this.ofCheckpoints;
-  }
-
-  /** Accepted changes of checkpoints, by consumer. Undefined: the checkpoint is deleted. */
-  get checkpointChanges(): ReadonlyMap<string, Checkpoint | undefined> {
-    return this.ofCheckpoints?.changes ?? noChanges;
-  }
-
-  get nextPosition(): number {
-    return this.facts.head.position + this.events.length + 1;
   }
 
   /** The time of the last event, durable or accepted. */
@@ -93,25 +101,31 @@ export class Overlay {
     if (recordedAt !== this.recordedAt) this.times ??= this.events.map(() => this.recordedAt);
     this.times?.push(recordedAt);
     const version = stream === "" ? 0 : this.version(stream) + 1;
-    invariant(position <= positionMax, "positions are safe integers");
+    if (position > positionMax) throw new RangeError("positions are safe integers");
     const made = idFromClient ? "" : ownId(this.idChance, position, recordedAt);
     const additions = { bodyEnd, ownId: made, principal, traceParent };
     const frame = composeFrame(body, version, position, recordedAt, additions);
     const id = idFromClient ? event.id : made;
     const placed = { id, stream, type, tags, version, position, idFromClient, frame };
-    if (idFromClient) this.ids.set(id, this.events.length);
+    if (idFromClient) {
+      this.ids.set(id, this.events.length);
+      this.idCount++;
+    }
     if (stream !== "") this.versions.set(stream, version);
-    if (this.lifecycles.areAny) this.lifecycles.added(stream);
+    this.lifecycles?.added(stream);
     this.events.push(placed);
+    this.nextPosition = position + 1;
     return placed;
   }
 
   version(stream: string): number {
     const version = this.versions.get(stream) ?? this.facts.versions.get(stream);
+    if (version !== undefined) return version;
     // A stream that was not looked up must not be taken for an empty one, because it would be
     // numbered from 1 again.
-    invariant(version !== undefined, "the facts know every stream of the batch");
-    return version;
+    throw new Error(
+      `invariant broken: the facts know every stream of the batch, but not ${stream}`,
+    );
   }
 
   /** The accepted or durable event with an id. */
@@ -163,7 +177,7 @@ export class Overlay {
 
   private isMatch(query: Query, after: number, event: CommitEvent): boolean {
     if (event.position <= after || !matches(query, event)) return false;
-    return this.lifecycles.isLeft(event, this.versions.get(event.stream) ?? 0);
+    return this.lifecycles?.isLeft(event, this.versions.get(event.stream) ?? 0) ?? true;
   }
 
   /** The shortest lists that contain every event the item can match. Undefined: all events. */
@@ -199,4 +213,27 @@ function add(postings: Postings, term: string, number: number): void {
 
 function listsOf(postings: Postings, terms: readonly string[]): readonly (readonly number[])[] {
   return terms.map((term) => postings.get(term) ?? []);
+}
+
+/** The answer to an append whose events are stored, now or earlier. */
+export function appended(
+  events: readonly PlacedEvent[],
+  recordedAt: number,
+  deduplicated: boolean,
+): Appended {
+  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
+  for (const { stream, version } of events) {
+    if (stream === "") continue;
+    const known = streams.get(stream);
+    if (known !== undefined) known.lastVersion = version;
+    else streams.set(stream, { stream, firstVersion: version, lastVersion: version });
+  }
+  return {
+    kind: "appended",
+    firstPosition: events[0]?.position ?? 0,
+    lastPosition: events.at(-1)?.position ?? 0,
+    streams: [...streams.values()],
+    recordedAt,
+    deduplicated,
+  };
 }

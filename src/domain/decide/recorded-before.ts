@@ -1,12 +1,11 @@
-// Whether an append is stored already, by the ids that its client chose, and the answer of one that
-// is stored, now or earlier.
+// Whether an append is stored already, by the ids that its client chose.
 
 import type { Append, Appended, EventIdConflict, EventIdProblem } from "../append.ts";
 import { contentOf } from "../content.ts";
 import { wholeBody, type NewEvent, type PlacedEvent, type StoredEvent } from "../event.ts";
 import { sameContent } from "../record.ts";
-import type { Effort, Steps } from "../steps.ts";
-import type { Overlay } from "./overlay.ts";
+import { stepBytes, type Steps } from "../steps.ts";
+import { appended, type Overlay } from "./overlay.ts";
 
 /** What a comparison costs, which decodes both events where their bytes differ. */
 const comparedBytes = 512;
@@ -20,7 +19,6 @@ const comparedShare = 1 / 32;
 export function* recordedBefore(
   append: Append,
   overlay: Overlay,
-  effort: Effort,
 ): Steps<Appended | EventIdConflict | undefined> {
   let recorded: StoredEvent[] | undefined;
   let problems: (EventIdProblem | undefined)[] | undefined;
@@ -32,7 +30,10 @@ export function* recordedBefore(
     (recorded ??= []).push(found);
     (problems ??= []).push(problemOf(event, found));
     if (event.stream !== found.stream) elsewhere.add(found);
-    if (effort.spend(comparedBytes + event.body.length * comparedShare)) yield effort.take();
+    overlay.spentBytes += comparedBytes + event.body.length * comparedShare;
+    if (overlay.spentBytes < stepBytes) continue;
+    yield overlay.spentBytes;
+    overlay.spentBytes = 0;
   }
   if (recorded === undefined || problems === undefined) return undefined;
   const complete = recorded.length === append.events.length;
@@ -66,26 +67,4 @@ function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | 
   const isSame = didHold ? didHold(contentOf(body)) : sameContent(body, recorded.record);
   if (!isSame) return "other-content";
   return proposed.stream === recorded.stream ? undefined : "other-stream";
-}
-
-export function appended(
-  events: readonly PlacedEvent[],
-  recordedAt: number,
-  deduplicated: boolean,
-): Appended {
-  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
-  for (const { stream, version } of events) {
-    if (stream === "") continue;
-    const known = streams.get(stream);
-    if (known !== undefined) known.lastVersion = version;
-    else streams.set(stream, { stream, firstVersion: version, lastVersion: version });
-  }
-  return {
-    kind: "appended",
-    firstPosition: events[0]?.position ?? 0,
-    lastPosition: events.at(-1)?.position ?? 0,
-    streams: [...streams.values()],
-    recordedAt,
-    deduplicated,
-  };
 }

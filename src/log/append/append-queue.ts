@@ -20,7 +20,7 @@ import { currentEpoch } from "../../domain/epoch.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { Steps } from "../../domain/steps.ts";
-import { idChances } from "../../domain/own-id.ts";
+import { idChances } from "../../domain/event.ts";
 import type {
   Commit,
   CommitResult,
@@ -35,14 +35,7 @@ import type { CommitObserver } from "../log-observer.ts";
 import { CommitStats } from "./commit-stats.ts";
 import { HeldAnswers } from "./held-answers.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
-import {
-  freshBytes,
-  QueueOrder,
-  weightOf,
-  type QueueEntry,
-  type SideWrite,
-  type Weight,
-} from "./queue-order.ts";
+import { freshBytes, QueueOrder, weightOf, type QueueEntry, type Weight } from "./queue-order.ts";
 
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -237,7 +230,7 @@ export class AppendQueue {
       bytes += waiting.weight.storedBytes;
       work += waiting.weight.work;
       if (taken.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
-      this.waiting.take(waiting);
+      this.waiting.delete(waiting, waiting.bytes);
       waiting.signal?.removeEventListener("abort", waiting);
       taken.push(waiting);
     }
@@ -254,8 +247,8 @@ export class AppendQueue {
     const sideWrites: SideValueChange[] = [];
     let areAllAppends = true;
     for (const { entry } of batch) {
-      if ("kind" in entry) areAllAppends = false;
-      if (isSideWrite(entry)) sideWrites.push(...entry.sideValues);
+      if (entry.kind !== undefined) areAllAppends = false;
+      if (entry.kind === "side-values") sideWrites.push(...entry.sideValues);
       else proposals.push(entry);
     }
     for (let i = 0; i < decisionsMax; i++) {
@@ -337,7 +330,7 @@ function answer(
 ): void {
   let next = 0;
   for (const { entry, resolve, reject } of decided) {
-    const outcome = isSideWrite(entry) ? undefined : outcomes[next++];
+    const outcome = entry.kind === "side-values" ? undefined : outcomes[next++];
     const wasDurable =
       outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
     if (failure === undefined || wasDurable) resolve({ outcome, head });
@@ -354,7 +347,8 @@ function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Wa
   const decided: Waiting[] = [];
   const rest: Waiting[] = [];
   for (const waiting of batch) {
-    (isSideWrite(waiting.entry) || count++ < decidedCount ? decided : rest).push(waiting);
+    const isDecided = waiting.entry.kind === "side-values" || count++ < decidedCount;
+    (isDecided ? decided : rest).push(waiting);
   }
   return [decided, rest];
 }
@@ -366,10 +360,6 @@ async function inTurns<T>(steps: Steps<T>): Promise<T> {
     if (done === true) return value;
     await setImmediate();
   }
-}
-
-function isSideWrite(entry: QueueEntry): entry is SideWrite {
-  return "kind" in entry && entry.kind === "side-values";
 }
 
 /** The checkpoints are as of the same head, because from then on nothing else writes any. */

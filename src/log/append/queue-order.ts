@@ -53,12 +53,13 @@ export class QueueOrder<E extends Entry> {
     this.size++;
   }
 
-  /** Removes an entry, wherever it is in its line. */
-  delete(entry: E): void {
+  /** Removes an entry, wherever it is in its line, which pays for it as far as it was taken. */
+  delete(entry: E, takenBytes = 0): void {
     const { client } = entry;
     const lines = this.fresh.has(client) ? this.fresh : this.old;
     const line = lines.get(client);
     if (line === undefined || !line.entries.delete(entry)) return;
+    line.creditBytes = Math.max(0, line.creditBytes - takenBytes);
     this.size--;
     if (line.entries.size === 0) lines.delete(client);
   }
@@ -80,13 +81,6 @@ export class QueueOrder<E extends Entry> {
       lines.delete(client);
       this.old.set(client, line);
     }
-  }
-
-  /** An entry that `next` answered is taken. */
-  take(entry: E): void {
-    const line = this.fresh.get(entry.client) ?? this.old.get(entry.client);
-    if (line !== undefined) line.creditBytes = Math.max(0, line.creditBytes - entry.bytes);
-    this.delete(entry);
   }
 }
 
@@ -122,7 +116,7 @@ const sideValueBytes = 64;
 const lifecycleEventBytes = 400;
 
 export function weightOf(entry: QueueEntry): Weight {
-  if ("kind" in entry) return weightOfRequest(entry);
+  if (entry.kind !== undefined) return weightOfRequest(entry);
   const { events, expectations, conditions, checkpoint, bytes } = entry;
   let storedBytes = bytes;
   let work = events.length + expectations.length;

@@ -49,7 +49,7 @@ export async function decidedSideValues(
   }
   for (const [i, outcome] of outcomes.entries()) {
     const proposal = proposals[i] as Proposal;
-    if (!("kind" in proposal)) continue;
+    if (proposal.kind === undefined) continue;
     if (proposal.kind === "save-snapshot" && outcome.kind === "snapshot-saved") {
       putSnapshot(snapshotName(proposal.key), proposal.value, proposal.head);
     } else if (proposal.kind === "delete-snapshots") {

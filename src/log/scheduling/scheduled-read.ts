@@ -95,11 +95,10 @@ export async function* scheduledRead(
         const positions = { first, last };
         engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
         const next = await engine.next();
-        if (next.done !== true) {
-          const { through } = next.value;
-          const covered = isForwards ? { first, last: through } : { first: through, last };
-          batch = new HeldBatch(next.value, source, { ...read, positions: covered }, rest);
-        }
+        batch =
+          next.done === true
+            ? undefined
+            : new HeldBatch(next.value, source, { ...read, positions }, rest);
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
@@ -123,7 +122,7 @@ function frugalBytesOf({ batchBytes }: StorageRead): number {
   return Math.min(batchBytes, schedulingPolicy.frugalBatchBytes);
 }
 
-/** A batch of all that a read finds, which can be read again. */
+/** The first batch of a read, which can be read again. */
 export class HeldBatch implements RereadableBatch {
   readonly count: number;
   readonly bytes: number;
@@ -171,7 +170,13 @@ export class HeldBatch implements RereadableBatch {
   async again(): Promise<void> {
     if (this.batch !== undefined) return;
     const { storage, gate } = this.source;
-    const read = { ...this.read, batchBytes: Math.max(this.read.batchBytes, this.bytes) };
+    const { through } = this;
+    const { direction, positions: asked } = this.read;
+    const { first, last } = asked;
+    const positions =
+      direction === "forwards" ? { first, last: through } : { first: through, last };
+    const batchBytes = Math.max(this.read.batchBytes, this.bytes);
+    const read = { ...this.read, positions, batchBytes };
     const frames: Uint8Array[] = [];
     let [count, bytes] = [0, 0];
     for await (const part of scheduledRead({ storage, gate }, read)) {
@@ -179,6 +184,6 @@ export class HeldBatch implements RereadableBatch {
       count += part.count;
       bytes += part.bytes;
     }
-    this.batch = { frames, count, bytes, through: this.through };
+    this.batch = { frames, count, bytes, through };
   }
 }

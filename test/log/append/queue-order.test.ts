@@ -11,7 +11,7 @@ interface Entry {
 function takeAll(order: QueueOrder<Entry>): Entry[] {
   const taken: Entry[] = [];
   for (let next; (next = order.next()) !== undefined;) {
-    order.take(next);
+    order.delete(next, next.bytes);
     taken.push(next);
   }
   return taken;
@@ -23,7 +23,10 @@ test("a small append of a client with nothing in the queue comes before all that
   for (const client of greedy) {
     for (let i = 0; i < 5; i++) order.add({ client, bytes: 1024 * 1024 });
   }
-  for (let i = 0; i < 50; i++) order.take(order.next() as Entry);
+  for (let i = 0; i < 50; i++) {
+    const next = order.next() as Entry;
+    order.delete(next, next.bytes);
+  }
   const healthy = { client: {}, bytes: 200 };
   order.add(healthy);
   expect(order.next()).toBe(healthy);
@@ -36,7 +39,7 @@ test("a client with many appends gets no more than others with as many", () => {
   for (let i = 0; i < 100; i++) order.add({ client: b, bytes: freshBytes });
   const first = Array.from({ length: 40 }, () => {
     const entry = order.next() as Entry;
-    order.take(entry);
+    order.delete(entry, entry.bytes);
     return entry.client;
   });
   const ofA = first.filter((client) => client === a).length;

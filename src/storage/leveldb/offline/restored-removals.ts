@@ -4,7 +4,7 @@
 // that are gone, a change of the lifecycle hides them. All of these events are one commit.
 
 import { randomInt } from "node:crypto";
-import type { CommitEvent, NewEvent } from "../../../domain/event.ts";
+import { type CommitEvent, type NewEvent, idChances, ownId } from "../../../domain/event.ts";
 import { lifecycleEvent } from "../../../domain/lifecycle/lifecycle-event.ts";
 import { isGone, noLifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import {
@@ -13,7 +13,6 @@ import {
   type RemovedOfStream,
   type RewrittenChunk,
 } from "../../../domain/lifecycle/removal-event.ts";
-import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, scanStream } from "../../../domain/record.ts";
 import { frameOffsets, presentHashOf, recordOf, withFrames, type Chunk } from "../format/chunk.ts";
 import { TermKind } from "../format/keys.ts";

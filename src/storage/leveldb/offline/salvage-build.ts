@@ -9,8 +9,7 @@ import {
   type RewrittenChunk,
 } from "../../../domain/lifecycle/removal-event.ts";
 import { corruption } from "../../../domain/errors.ts";
-import type { CommitEvent } from "../../../domain/event.ts";
-import { idChances, ownId } from "../../../domain/own-id.ts";
+import { type CommitEvent, idChances, ownId } from "../../../domain/event.ts";
 import { composeFrame, decodeRecord, scanRecord } from "../../../domain/record.ts";
 import { eventsOf } from "../copy/received-log.ts";
 import { databaseOf } from "../create.ts";

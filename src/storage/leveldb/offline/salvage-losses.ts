@@ -5,8 +5,7 @@
 
 import { randomInt } from "node:crypto";
 import { corruption } from "../../../domain/errors.ts";
-import type { CommitEvent } from "../../../domain/event.ts";
-import { idChances, ownId, positionInId } from "../../../domain/own-id.ts";
+import { type CommitEvent, idChances, ownId, positionInId } from "../../../domain/event.ts";
 import { composeFrame, headerBody, scanRecord, scanRecordedAt } from "../../../domain/record.ts";
 import { recordOf } from "../format/chunk.ts";
 import { composeLostRecord } from "../../removed-record.ts";

@@ -4,9 +4,8 @@
 import { setImmediate } from "node:timers/promises";
 import type { AppendCondition } from "../../../domain/append.ts";
 import { corruption } from "../../../domain/errors.ts";
-import type { StoredEvent } from "../../../domain/event.ts";
+import { type StoredEvent, positionInId } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
-import { positionInId } from "../../../domain/own-id.ts";
 import type { Query, QueryItem } from "../../../domain/query.ts";
 import { scanPlacement } from "../../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";

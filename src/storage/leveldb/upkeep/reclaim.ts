@@ -10,11 +10,10 @@
 
 import { randomInt } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
 import { corruption } from "../../../domain/errors.ts";
-import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
+import { categoryOf, type CommitEvent, idChances, ownId } from "../../../domain/event.ts";
 import {
   frameOffsets,
   hashOf,

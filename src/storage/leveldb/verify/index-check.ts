@@ -4,8 +4,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { AnnalsError } from "../../../domain/errors.ts";
-import { positionInId } from "../../../domain/own-id.ts";
-import { categoryOf } from "../../../domain/event.ts";
+import { categoryOf, positionInId } from "../../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
 import { unseal } from "../format/checksum.ts";
 import { frameOffsets, isIdFromClient, openChunk, recordOf, type Chunk } from "../format/chunk.ts";

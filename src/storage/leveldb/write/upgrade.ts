@@ -1,5 +1,5 @@
 // What a store of the first builds gets once, when it is opened: an entry in the index for every id
-// that the server made (ids now hold the position of their event, domain/own-id.ts), and a word on
+// that the server made (ids now hold the position of their event, domain/event.ts), and a word on
 // whether some of its records hold varints in more bytes than needed, which parsers of some
 // languages refuse. An upgrade that was cut off begins anew: entries that are there stay.
 //
@@ -7,7 +7,7 @@
 //   value   0x01 where records must be composed anew on their way out, else 0x00; CRC-32 of both
 
 import { corruption } from "../../../domain/errors.ts";
-import { positionInId } from "../../../domain/own-id.ts";
+import { positionInId } from "../../../domain/event.ts";
 import { isShortest, scanRecord } from "../../../domain/record.ts";
 import { seal, unseal } from "../format/checksum.ts";
 import { frameOffsets, isIdFromClient, openChunk, recordOf, type Chunk } from "../format/chunk.ts";

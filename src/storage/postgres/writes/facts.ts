@@ -4,9 +4,8 @@
 
 import type { AppendCondition } from "../../../domain/append.ts";
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
-import type { StoredEvent } from "../../../domain/event.ts";
+import { type StoredEvent, positionInId } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
-import { positionInId } from "../../../domain/own-id.ts";
 import { storedEventOf } from "../../removed-record.ts";
 import type { Facts, FactsRequest } from "../../storage.ts";
 import { headOf, type HeadKeeper, type LogHead } from "../head/log-head.ts";

@@ -5,10 +5,9 @@
 // began before its removal.
 
 import { randomInt } from "node:crypto";
-import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
+import { isSystemName, type CommitEvent, idChances, ownId } from "../../../domain/event.ts";
 import { streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import { removalEvent, removalStream } from "../../../domain/lifecycle/removal-event.ts";
-import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame } from "../../../domain/record.ts";
 import { cutIntoChunks, presentHashOf, type Chunk } from "../../leveldb/format/chunk.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../../removed-record.ts";

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ownId } from "../../../../src/domain/own-id.ts";
+import { ownId } from "../../../../src/domain/event.ts";
 import { seal } from "../../../../src/storage/leveldb/format/checksum.ts";
 import {
   chunkKey,

@@ -1,7 +1,7 @@
 // The ids that the store makes: UUIDs of version 7 that hold the time and the position of their event.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { idChances, ownId, positionInId } from "../../src/domain/own-id.ts";
+import { idChances, ownId, positionInId } from "../../src/domain/event.ts";
 
 const chance = fc.integer({ min: 0, max: idChances - 1 });
 const position = fc.oneof(
