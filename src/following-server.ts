@@ -35,16 +35,20 @@ interface Promotion {
 /** The answer to a promotion is sent before the server stops. */
 const answerMs = 200;
 
-/** Opens the folder of a copy; of an empty one, once a leader has said of which store. */
+/**
+ * Opens the folder of a copy; of an empty one, once a leader has said of which store. The signal
+ * ends that wait: throws its reason.
+ */
 export async function openFollowing(
   config: Config,
   options: LevelStorageOptions,
   logger: Logger,
+  signal?: AbortSignal,
 ): Promise<FollowingStorage> {
   const leader = leaderOf(config);
   try {
     const waiting = (why: string): void => logger.warn("waiting for the leader", { why });
-    const copied = () => storeOfLeader(leader, waiting);
+    const copied = () => storeOfLeader(leader, waiting, signal);
     // What a copy that is not whole lacks is no damage.
     let isWhole = (): boolean => false;
     const { scrub } = options;

@@ -35,6 +35,7 @@ import { WebCalls } from "./grpc/web/web-calls.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { configuredAccess } from "./configured-access.ts";
 import { folderOptions, openConfigured } from "./configured-storage.ts";
+import { transportOptions } from "./configured-transport.ts";
 import { systemClock } from "./storage/leveldb/open.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { TlsOptions } from "./client/rpc/connection.ts";
@@ -52,10 +53,12 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** Parts that a test can replace. */
+/** Of a test, but for the signal. */
 export interface ServerParts {
   readonly limits?: Limits;
   readonly openStorage?: () => Promise<Storage>;
+  /** Ends a start that has not finished, which then throws the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** Connections by HTTP/1.1 that came while the store was opened have so long for their exchange. */
@@ -67,13 +70,41 @@ export async function startServer(
   logger: Logger,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  const { maxConcurrentStreams: concurrentCallsMax } = config;
-  const limits = { ...(parts.limits ?? defaultLimits), concurrentCallsMax };
-  const listener = await listenerOf(config, logger, limits);
-  const { environment, grpc, opening, transport, certificates, calls, tracing } = listener;
-  const { memory, scheduler, stopping, access } = environment;
-  const { addresses, storage, following } = await openBehind(listener, config, parts);
+  const { signal } = parts;
+  const open: OpenParts = await listenerOf(config, logger, limitsOf(config, parts));
+  let stopped: Promise<void> | undefined;
+  const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
+  // What a start waits for may be an append.
+  const ended = (): void => void open.log?.stop();
+  signal?.addEventListener("abort", ended);
+  try {
+    const addresses = await listen(open.grpc, config, open.certificates);
+    const { again } = await serveBehind(open, addresses, config, parts);
+    signal?.throwIfAborted();
+    return { addresses, version, again, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
+  } catch (error) {
+    await stop(0).catch((cause: unknown) => logger.warn("not all was closed", { error: cause }));
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", ended);
+  }
+}
+
+/** Opens the store, and serves it where clients were told to try again until then. */
+async function serveBehind(
+  open: OpenParts,
+  addresses: readonly string[],
+  config: Config,
+  parts: ServerParts,
+): Promise<Pick<RunningServer, "again">> {
+  const { environment, grpc, opening, transport, certificates, calls, tracing } = open;
+  const { logger, memory, scheduler, stopping, access } = environment;
+  const limits = limitsOf(config, parts);
+  const { storage, following } = await openStore(config, logger, parts);
+  open.storage = storage;
+  parts.signal?.throwIfAborted();
   const { health, unwatch, wholeChanged } = watchedHealth(storage, following, environment);
+  Object.assign(open, { health, unwatch });
   const plainLog = createEventLog({
     storage,
     limits,
@@ -83,7 +114,7 @@ export async function startServer(
     observer: tracing,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
-  const log = tracing?.log(plainLog) ?? plainLog;
+  const log = (open.log = tracing?.log(plainLog) ?? plainLog);
   const audit = following === undefined ? access?.audit : undefined;
   if (audit !== undefined) storeAuditTrail(audit, log, config.auditKeepDays);
   const context = {
@@ -98,7 +129,7 @@ export async function startServer(
     promote: following && (() => following.promote()),
   };
   const observed = { version, calls, log, storage, memory, scheduler };
-  const http = new OperatorsHttp(
+  const http = (open.http = new OperatorsHttp(
     { onStream: (stream) => web.onStream(stream), routes: consoleRoutes(config.console) },
     {
       ...observed,
@@ -109,34 +140,29 @@ export async function startServer(
       warn: (message, error) => logger.warn(message, { error }),
     },
     access,
-  );
+  ));
   const others = await protocolServices(config, context, () => addresses);
   const own = [...services(context, health, config.reflection, others), ...others];
-  const forwarding = await forwardingOf(config, storage, access);
+  const forwarding = (open.forwarding = await forwardingOf(config, storage, access));
   const bound = forwarding?.over(own) ?? own;
   const methods = methodsOf(bound);
   const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
   const beside = { ...transport, methods };
   const mcp = config.mcp ? await mcpOf(beside, environment) : undefined;
   const web = new WebCalls({ ...beside, origins, ...storage.identity, mcp }, environment);
-  const open = { storage, log, grpc, http, health, environment, certificates, unwatch, forwarding };
-  let stopped: Promise<void> | undefined;
-  const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
-  try {
-    grpc.begin(methods, http.shared);
-    void opening.drain(openingGraceMs).then(() => opening.stop());
-    const apart = hostAndPort(config.metricsListen);
-    if (apart !== undefined) {
-      logger.info("metrics and probes", { address: await http.listen(apart.host, apart.port) });
-    }
-    warnOfOpenness(config, logger);
-    // Only a follower is ever started anew.
-    const again = following?.begin(wholeChanged) ?? new Promise<never>(() => {});
-    return { addresses, version, again, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
-  } catch (error) {
-    await stop(0);
-    throw error;
+  grpc.begin(methods, http.shared);
+  void opening.drain(openingGraceMs).then(() => opening.stop());
+  const apart = hostAndPort(config.metricsListen);
+  if (apart !== undefined) {
+    logger.info("metrics and probes", { address: await http.listen(apart.host, apart.port) });
   }
+  warnOfOpenness(config, logger);
+  // Only a follower is ever started anew.
+  return { again: following?.begin(wholeChanged) ?? new Promise<never>(() => {}) };
+}
+
+function limitsOf({ maxConcurrentStreams }: Config, { limits }: ServerParts): Limits {
+  return { ...(limits ?? defaultLimits), concurrentCallsMax: maxConcurrentStreams };
 }
 
 /** Serving: the store can be written, or is that of a follower, whose copy has to be whole. */
@@ -168,10 +194,10 @@ function watchedHealth(
 
 /** What listens before the store is open. */
 async function listenerOf(config: Config, logger: Logger, limits: Limits) {
+  const tracing = await beginTracing(version);
   const { certificates, access } = await configuredAccess(config, logger);
   const memory = memoryOf(config, limits);
   const calls = config.metrics ? new CallMetrics() : undefined;
-  const tracing = await beginTracing(version);
   const environment: CallEnvironment = {
     logger,
     stopping: new Stopping(),
@@ -190,25 +216,6 @@ async function listenerOf(config: Config, logger: Logger, limits: Limits) {
   return { environment, grpc, opening, transport, certificates, calls, tracing };
 }
 
-/** Listens, then opens the store: clients that come meanwhile are told so. */
-async function openBehind(
-  { environment, grpc, opening, certificates }: Awaited<ReturnType<typeof listenerOf>>,
-  config: Config,
-  parts: ServerParts,
-): Promise<OpenedStore & { readonly addresses: readonly string[] }> {
-  const { logger, access } = environment;
-  try {
-    const addresses = await listen(grpc, config, certificates);
-    return { addresses, ...(await openStore(config, logger, parts)) };
-  } catch (error) {
-    await grpc.stop(0);
-    opening.stop();
-    certificates?.close();
-    await access?.close();
-    throw error;
-  }
-}
-
 interface OpenedStore {
   readonly storage: Storage;
   readonly following: FollowingStorage | undefined;
@@ -217,11 +224,11 @@ interface OpenedStore {
 async function openStore(
   config: Config,
   logger: Logger,
-  { openStorage }: ServerParts,
+  { openStorage, signal }: ServerParts,
 ): Promise<OpenedStore> {
   if (openStorage === undefined && config.follow !== "") {
     const { openFollowing } = await import("./following-server.ts");
-    const following = await openFollowing(config, folderOptions(config, logger), logger);
+    const following = await openFollowing(config, folderOptions(config, logger), logger, signal);
     return { storage: following.storage, following };
   }
   const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
@@ -287,46 +294,6 @@ function endPoint(address: string): { host: string; port: number } {
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
 }
 
-function transportOptions(config: Config, limits: Limits, logger: Logger): TransportOptions {
-  return {
-    receiveBytesMax: limits.receiveBytesMax,
-    keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
-    keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
-    concurrentCallsMax: config.maxConcurrentStreams,
-    ...connectionsOf(config, logger),
-    connectionAgeMs: config.maxConnectionAgeSeconds * 1_000,
-    requestTimes: {
-      idleMs: config.requestIdleSeconds * 1_000,
-      wholeMs: config.requestSeconds * 1_000,
-    },
-    timers: nodeTimers,
-  };
-}
-
-/**
- * The store needs descriptors, too: LevelDB takes up to a fifth of them for its tables, and a
- * process without descriptors can neither write a table nor report anything.
- */
-function connectionsOf(config: Config, logger: Logger) {
-  const { maxConnections, maxConnectionsPerAddress: connectionsPerAddressMax } = config;
-  const connectionsMax = Math.min(maxConnections, Math.floor((descriptorsMax() * 2) / 3));
-  if (connectionsMax < maxConnections) {
-    const message = "fewer connections than --max-connections: the process has few descriptors";
-    logger.warn(message, { connectionsMax, maxConnections });
-  }
-  return { connectionsMax, connectionsPerAddressMax };
-}
-
-/** Infinity: there is no limit, or it cannot be told. */
-function descriptorsMax(): number {
-  try {
-    const limits = readFileSync("/proc/self/limits", "latin1");
-    return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity);
-  } catch {
-    return Infinity;
-  }
-}
-
 async function listen(
   grpc: GrpcServer,
   { tcp, host, port, unixSocket, unixSocketAccess }: Config,
@@ -361,35 +328,50 @@ function warnOfOpenness(config: Config, logger: Logger): void {
   }
 }
 
-interface OpenParts {
-  readonly storage: Storage;
-  readonly log: EventLog;
-  readonly grpc: GrpcServer;
-  readonly http: OperatorsHttp;
-  readonly health: HealthState;
-  readonly environment: CallEnvironment;
-  readonly certificates: Certificates | undefined;
-  readonly unwatch: () => void;
-  readonly forwarding: Forwarding | undefined;
+/** Beside what listens: what a start has opened so far. */
+interface OpenParts extends Awaited<ReturnType<typeof listenerOf>> {
+  storage?: Storage;
+  health?: HealthState;
+  unwatch?: () => void;
+  log?: EventLog;
+  http?: OperatorsHttp;
+  forwarding?: Forwarding | undefined;
 }
 
 /**
  * Refuses new calls, then answers waiting ones, closes the connections, and closes the store last.
+ * A step that fails keeps nothing else open. Throws the first failure.
  */
 async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   const { logger, stopping, access } = open.environment;
-  open.health.set(false);
+  open.health?.set(false);
   stopping.begin();
-  await access?.audit.flush();
-  access?.audit.storeIn(undefined);
-  const logStopped = open.log.stop();
-  const end = await open.grpc.stop(graceMs);
-  open.http.stop();
-  if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
-  await logStopped;
-  open.unwatch();
-  open.forwarding?.close();
-  open.certificates?.close();
-  await access?.close();
-  await open.storage.close();
+  let logStopped: Promise<void> | undefined;
+  const steps: readonly (() => unknown)[] = [
+    () => access?.audit.flush(),
+    () => access?.audit.storeIn(undefined),
+    () => void (logStopped = open.log?.stop())?.catch(() => {}),
+    async () => {
+      const end = await open.grpc.stop(graceMs);
+      const hasServed = open.log !== undefined;
+      if (hasServed && end === "cut off") logger.warn("open calls were cut off", { graceMs });
+    },
+    () => open.http?.stop(),
+    () => open.opening.stop(),
+    () => logStopped,
+    () => open.unwatch?.(),
+    () => open.forwarding?.close(),
+    () => open.certificates?.close(),
+    () => access?.close(),
+    () => open.storage?.close(),
+  ];
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }

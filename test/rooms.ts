@@ -211,6 +211,11 @@ export const rooms: Record<string, Room> = {
     imports: ["storage", "open", "upkeep", "postgres", "options", "logger"],
     packages: [],
   },
+  configuredTransport: {
+    path: "src/configured-transport.ts",
+    imports: ["domain", "transport", "log", "options", "logger"],
+    packages: [],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -220,6 +225,7 @@ export const rooms: Record<string, Room> = {
       "open",
       "configuredAccess",
       "configuredStorage",
+      "configuredTransport",
       "followingServer",
       "log",
       "scheduling",

@@ -1,6 +1,7 @@
 // The connection of a follower to its leader, by the options of `annals serve`.
 
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { clientOf } from "../client/rpc/service-client.ts";
 import { Connection, type TlsOptions } from "../client/rpc/connection.ts";
 import { BackupService } from "../gen/annals/v1/backup_service_pb.js";
@@ -55,21 +56,23 @@ function tlsOf(options: LeaderOptions): TlsOptions | undefined {
 
 const retryMs = 1_000;
 
-/** What a leader says of its store. Waits until one answers. */
+/** What a leader says of its store. Waits until one answers, or throws the signal's reason. */
 export async function storeOfLeader(
   { backups }: Leader,
   waiting: (why: string) => void,
+  signal?: AbortSignal,
 ): Promise<CopiedStore> {
   for (;;) {
     try {
       const start = { position: 0, chain: new Uint8Array(), cursor: "", follow: false };
-      const parts = copyFrom(backups, start, {});
+      const parts = copyFrom(backups, start, { signal });
       const first = await parts.next();
       await parts.return(undefined);
       if (first.value?.kind === "begin") return first.value.store;
     } catch (error) {
+      signal?.throwIfAborted();
       waiting((error as Error).message);
     }
-    await new Promise((resolve) => setTimeout(resolve, retryMs));
+    await sleep(retryMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
   }
 }

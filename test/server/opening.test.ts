@@ -5,7 +5,7 @@ import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { startServer } from "../../src/server.ts";
 import { openMemoryStorage } from "../../src/storage/leveldb/open.ts";
@@ -87,4 +87,56 @@ test("a store that does not open leaves nobody listening", async () => {
   await expect(starting).rejects.toThrow("the store is refused");
   expect(existsSync(socket)).toBe(false);
   agent.destroy();
+});
+
+/** A store in memory, and how often it was closed. */
+async function countedStorage() {
+  const storage = await openMemoryStorage();
+  const closed = vi.fn<() => Promise<void>>(() => storage.close());
+  return { closed, openStorage: async (): Promise<Storage> => ({ ...storage, close: closed }) };
+}
+
+test("a module that cannot be loaded once the store is open leaves nothing open", async () => {
+  vi.doMock("../../src/protocols/umadb/umadb.ts", () => {
+    throw new Error("umadb.ts cannot be read");
+  });
+  const { closed, openStorage } = await countedStorage();
+  const config = configOf("--no-tcp", "--unix-socket", socket, "--protocol", "umadb");
+  await expect(startServer(config, recordingLogger().logger, { openStorage })).rejects.toThrow(
+    "mocking a module",
+  );
+  vi.doUnmock("../../src/protocols/umadb/umadb.ts");
+  expect(existsSync(socket)).toBe(false);
+  expect(closed).toHaveBeenCalledTimes(1);
+});
+
+test("a step of the end that fails keeps no other from being taken", async () => {
+  const { closed, openStorage } = await countedStorage();
+  const storage = async (): Promise<Storage> => ({
+    ...(await openStorage()),
+    watch: () => () => {
+      throw new Error("not unwatched");
+    },
+  });
+  const config = configOf("--no-tcp", "--unix-socket", socket);
+  const server = await startServer(config, recordingLogger().logger, { openStorage: storage });
+  await expect(server.stop()).rejects.toThrow("not unwatched");
+  expect(existsSync(socket)).toBe(false);
+  expect(closed).toHaveBeenCalledTimes(1);
+});
+
+test("a start that is called off closes the store that it gets", async () => {
+  const opened = deferred<void>();
+  const { closed, openStorage } = await countedStorage();
+  const slowly = () => opened.promise.then(openStorage);
+  const asked = new AbortController();
+  const config = configOf("--no-tcp", "--unix-socket", socket);
+  const { signal } = asked;
+  const starting = startServer(config, recordingLogger().logger, { openStorage: slowly, signal });
+  await until(() => existsSync(socket));
+  asked.abort(new Error("called off"));
+  opened.resolve();
+  await expect(starting).rejects.toThrow("called off");
+  expect(existsSync(socket)).toBe(false);
+  expect(closed).toHaveBeenCalledTimes(1);
 });

@@ -1,5 +1,6 @@
 // `annals serve` as a process: the line it prints when it is ready, its exit codes, its signals.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   mkdirSync,
@@ -10,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -162,6 +164,25 @@ describe("annals serve", () => {
     expect(await server.ended).toMatchObject({ code: null, signal: "SIGKILL" });
     connection.close();
     server.calls.close();
+  });
+
+  test("ends on the first signal while a new follower waits for its leader", async () => {
+    const nobody = createServer().listen(0, "127.0.0.1");
+    await once(nobody, "listening");
+    const { port } = nobody.address() as AddressInfo;
+    nobody.close();
+    const data = join(folder, "copy");
+    const follow = ["--data", data, "--port", "0", "--follow", `127.0.0.1:${port}`];
+    const waiting = annals(["serve", ...follow]);
+    await waiting.said("waiting for the leader");
+    waiting.child.kill("SIGTERM");
+    const ended = await waiting.ended;
+    expect(ended).toMatchObject({ code: 0, signal: null, output: "" });
+    const said = logOf(ended).map(({ message }) => message);
+    expect(new Set(said)).toEqual(new Set(["waiting for the leader", "stopping", "stopped"]));
+    // Nothing of it holds the folder.
+    const again = await serve(["--data", data]);
+    again.calls.close();
   });
 
   test("refuses a folder that cannot be made, in one line, instead of trying for ever", async () => {

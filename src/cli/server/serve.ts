@@ -33,26 +33,33 @@ export async function serve(args: readonly string[]): Promise<number> {
   const logger = stderrLogger(config.logLevel, config.logFormat);
   for (const warning of variableWarnings(process.env)) logger.warn(warning);
   endOnFaults(logger);
-  // Heard from here on, so that a signal during a long start is not lost.
   const signalled = firstSignal(logger);
+  const asked = new AbortController();
+  void signalled.then((signal) => asked.abort(new Error(`ended by ${signal}`)));
   for (let present = config; ;) {
-    const server = await started(present, logger);
+    const starting = started(present, logger, asked.signal);
+    const server = await Promise.race([starting, signalled]);
     if (typeof server === "number") return server;
-    const why = await Promise.race([signalled, server.again]);
+    const why = typeof server === "string" ? server : await Promise.race([signalled, server.again]);
     const isSignal = typeof why === "string";
-    const code = await stop(server, isSignal ? why : "none", logger);
+    const code = await stop(starting, isSignal ? why : "none", logger);
     if (isSignal || code !== exitCode.ok) return code;
     if (!why.isFollower) present = { ...config, follow: "" };
     logger.info("starting anew", why);
   }
 }
 
-/** An exit code: it could not be started, which is logged. */
-async function started(config: Config, logger: Logger): Promise<RunningServer | number> {
+/** An exit code: it could not be started, which is logged, or the signal ended the start. */
+async function started(
+  config: Config,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<RunningServer | number> {
   let server: RunningServer;
   try {
-    server = await startServer(config, logger);
+    server = await startServer(config, logger, { signal });
   } catch (error) {
+    if (error === signal.reason) return exitCode.ok;
     const reason = startFailure(error, config);
     logger.error("not started", reason === undefined ? { error } : { reason });
     return isFinal(error) ? exitCode.storeRefused : exitCode.failure;
@@ -71,7 +78,12 @@ function isFinal(error: unknown): boolean {
   return error instanceof StoreRefused && !(error instanceof StoreHeld);
 }
 
-async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
+/** A start that has not finished is ended, or waited for. */
+async function stop(
+  starting: Promise<RunningServer | number>,
+  signal: string,
+  logger: Logger,
+): Promise<number> {
   logger.info("stopping", { signal });
   // Keeps the process alive, too: what the stop waits for may not.
   const overdue = setTimeout(() => {
@@ -79,7 +91,9 @@ async function stop(server: RunningServer, signal: string, logger: Logger): Prom
     end();
   }, stopMsMax);
   try {
-    await server.stop();
+    const server = await starting;
+    if (typeof server !== "number") await server.stop();
+    else if (server !== exitCode.ok) return server;
   } catch (error) {
     logger.error("not stopped in order", { error });
     return exitCode.failure;
