@@ -4,7 +4,6 @@
 
 import {
   create,
-  fromBinary,
   toBinary,
   type DescMessage,
   type DescMethod,
@@ -18,6 +17,7 @@ import {
   type ClientReadableStream,
 } from "@grpc/grpc-js";
 import type { Connection } from "./connection.ts";
+import { decoderOf } from "./recorded-events.ts";
 import { exchange, receive, type Open } from "./streams.ts";
 import { refuseLoneSurrogates } from "./well-formed.ts";
 
@@ -63,7 +63,7 @@ function bind(method: DescMethod, connection: Connection): unknown {
     const bytes = toBinary(input, message);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
-  const decode = (bytes: Buffer) => fromBinary(output, bytes);
+  const decode = decoderOf(output);
   switch (method.methodKind) {
     case "unary":
       return async (request: Request, options: CallOptions = {}) => {

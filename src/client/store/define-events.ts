@@ -110,9 +110,13 @@ function storedData(
   parseText: (text: string) => unknown,
 ): unknown {
   if (payload.length === 0) return undefined;
-  const [media = ""] = contentType.split(";", 1);
-  const isJson = media === jsonType || media.endsWith("+json");
+  const isJson = contentType === jsonType || isJsonLike(contentType);
   return isJson ? parseText(decoder.decode(payload)) : payload;
+}
+
+function isJsonLike(contentType: string): boolean {
+  const [media = ""] = contentType.split(";", 1);
+  return media === jsonType || media.endsWith("+json");
 }
 
 function upcasted(

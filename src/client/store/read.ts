@@ -23,6 +23,7 @@ import {
   type RecordedEvent,
 } from "./event.ts";
 import { safeInteger, wireInteger, wireTime } from "./numbers.ts";
+import { OneByOne } from "./one-by-one.ts";
 import { delayAfter, pause } from "./retry.ts";
 import { wireSelection, type Selection } from "./selection.ts";
 
@@ -101,12 +102,9 @@ export function readEvents<E extends EventShape>(
       yield left.map((event) => recordedEvent(rawEvent(event), codec));
     }
   }
-  async function* events() {
-    for await (const batch of batches()) yield* batch;
-  }
   return {
     batches,
-    [Symbol.asyncIterator]: events,
+    [Symbol.asyncIterator]: () => new OneByOne(batches()),
     async toArray() {
       const all: RecordedEvent<E>[] = [];
       for await (const batch of batches()) all.push(...batch);

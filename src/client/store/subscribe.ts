@@ -22,6 +22,7 @@ import {
 } from "./event.ts";
 import { storeInfo } from "./info.ts";
 import { dateOf, safeInteger, wireInteger, wireTime } from "./numbers.ts";
+import { OneByOne } from "./one-by-one.ts";
 import { delayAfter, pause } from "./retry.ts";
 import { wireSelection, type Selection } from "./selection.ts";
 
@@ -100,14 +101,10 @@ export function subscribeTo<E extends EventShape>(
       else yield { ...message, events: message.events.map((raw) => recordedEvent(raw, codec)) };
     }
   }
-  return {
-    messages,
-    async *[Symbol.asyncIterator]() {
-      for await (const message of messages()) {
-        if (message.kind === "events") yield* message.events;
-      }
-    },
-  };
+  async function* batches() {
+    for await (const message of messages()) if (message.kind === "events") yield message.events;
+  }
+  return { messages, [Symbol.asyncIterator]: () => new OneByOne(batches()) };
 }
 
 /** With events as they were recorded. */
