@@ -4,9 +4,8 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
 import type { Budget, Http2Connection, Http2Stream, StreamHandler } from "../http2/api.ts";
-import { peerOf } from "../http2/peer.ts";
+import { certificateOf, peerOf } from "../sockets/peer.ts";
 import { answerHead } from "./answer-head.ts";
 import { Http1Stream, type StreamConnection } from "./http1-stream.ts";
 import { bodyReader, type RequestBody } from "./request-body.ts";
@@ -83,7 +82,7 @@ export class Http1Connection implements Http2Connection, StreamConnection {
   }
 
   get certificate(): X509Certificate | undefined {
-    return (this.socket as Partial<TLSSocket>).getPeerX509Certificate?.();
+    return certificateOf(this.socket);
   }
 
   /** Whether this is the last answer. A body that is under way is not waited for. */

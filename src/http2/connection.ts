@@ -3,25 +3,13 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
+import { certificateOf, peerOf } from "../sockets/peer.ts";
+import { pieceBytesMax, type ReadPace } from "../sockets/read-pace.ts";
 import type { Budget, Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
-import { Output, type SendingConnection } from "./output.ts";
-import { pieceBytesMax, smallPieceBytesMax, type ReadPace } from "./read-pace.ts";
-import {
-  drainPing,
-  errorCode,
-  Http2Error,
-  initialWindowBytes,
-  keepalivePing,
-  preface,
-  setting,
-  type,
-  windowBytesMax,
-} from "./protocol.ts";
-import { peerOf } from "./peer.ts";
-import { Receiver, type ReceivingConnection } from "./receiver.ts";
-import type { Stream } from "./stream.ts";
+import { Output, type OwnConnection } from "./output.ts";
+import { errorCode, Http2Error, ping, preface, setting, sizes, type, uint32 } from "./protocol.ts";
+import { Receiver } from "./receiver.ts";
 
 const ignore = (): void => {};
 /** Calls that pay in one turn: each takes some 20 microseconds. */
@@ -34,28 +22,25 @@ export interface ConnectionParts {
   readonly pace: ReadPace;
 }
 
-export class Connection implements ReceivingConnection, SendingConnection {
+export class Connection implements OwnConnection {
   readonly peer: string;
+  readonly options: Http2Options;
   readonly limits: Http2Limits;
   readonly budget: Budget;
   readonly output: Output;
-  mayOpen = true;
   private readonly socket: Socket;
-  private readonly options: Http2Options;
   private readonly onGone: () => void;
   private readonly receiver: Receiver;
   /** `drained`: the client knows which stream is the last. `closing`: what it sends is ignored. */
   private phase: "open" | "draining" | "drained" | "closing" = "open";
   private prefaceBytes = 0;
-  /** The client opens no more streams. */
-  private isLast = false;
   private ownBytes = 0;
   private peerCertificate: X509Certificate | undefined;
-  private readonly jitter = 0.9 + 0.2 * Math.random();
   /** For each time limit, since when its condition holds. */
   private readonly since = new Map<keyof Http2Limits, number>();
   private wasHeard = false;
   private wasPinged = false;
+  private isOld = false;
   private readonly pace: ReadPace;
   /** Its turn to read has not come: the socket may hold a piece. */
   private isPaced = false;
@@ -69,37 +54,36 @@ export class Connection implements ReceivingConnection, SendingConnection {
     this.onGone = onGone;
     this.budget = options.budgetOf(this);
     this.output = new Output(socket, this);
-    this.receiver = new Receiver(this, options);
+    this.receiver = new Receiver(this);
+    // Connections that began together do not end together.
+    const aheadMs = (Math.random() - 0.5) * 0.2 * limits.connectionAgeMs;
+    this.since.set("connectionAgeMs", performance.now() - aheadMs);
     socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
     if (this.budget.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
     else this.destroy("budget");
   }
 
   get certificate(): X509Certificate | undefined {
-    this.peerCertificate ??= (this.socket as Partial<TLSSocket>).getPeerX509Certificate?.();
-    return this.peerCertificate;
+    return (this.peerCertificate ??= certificateOf(this.socket));
   }
 
-  relieve(bytes: number): void {
+  get mayOpen(): boolean {
+    return this.phase === "open" || this.phase === "draining";
+  }
+
+  /** `isMore`: the rest of what was asked for in an earlier turn. */
+  relieve(bytes: number, isMore = false): void {
+    const streams = [...this.receiver.streams.values()].filter(({ heldBytes }) => heldBytes > 0);
     // The connection itself may hold it: unsent output, and frames that are incomplete.
-    if (this.refuseLargest(bytes) === bytes) this.destroy("budget");
-  }
-
-  /** Refuses streams of which each holds at least half as much as the largest. */
-  private refuseLargest(bytes: number): number {
-    const streams = [...this.receiver.streams.values()];
-    const mostBytes = streams.reduce((most, { heldBytes }) => Math.max(most, heldBytes), 0);
+    if (streams.length === 0) return isMore ? undefined : this.destroy("budget");
+    streams.sort((a, b) => b.heldBytes - a.heldBytes);
     let left = bytes;
-    let count = 0;
-    for (const stream of streams) {
-      const { heldBytes } = stream;
-      if (heldBytes === 0 || heldBytes < mostBytes / 2) continue;
-      if (left <= 0 || ++count > refusedPerTurn) break;
-      left -= heldBytes;
+    for (const stream of streams.slice(0, refusedPerTurn)) {
+      if (left <= 0) return;
+      left -= stream.heldBytes;
       this.attempt(() => stream.refuse());
     }
-    if (left > 0 && left < bytes) setImmediate(() => this.refuseLargest(left));
-    return left;
+    if (left > 0) setImmediate(() => this.relieve(left, true));
   }
 
   /** Sends GOAWAY. No stream begins any more, and the connection ends with its last stream. */
@@ -107,14 +91,13 @@ export class Connection implements ReceivingConnection, SendingConnection {
     if (this.phase !== "open") return;
     if (!this.receiver.isSettled) return this.destroy();
     this.phase = "draining";
-    this.goAway(windowBytesMax, errorCode.noError);
-    this.output.numbers(type.ping, 0, 0, drainPing);
+    this.goAway(sizes.windowMax, errorCode.noError);
+    this.output.numbers(type.ping, 0, 0, ping.drain);
   }
 
   drained(): void {
     if (this.phase !== "draining") return;
     this.phase = "drained";
-    this.mayOpen = false;
     this.goAway(this.receiver.lastId, errorCode.noError);
     this.endWhenDone();
   }
@@ -131,63 +114,55 @@ export class Connection implements ReceivingConnection, SendingConnection {
   destroy(reason?: string): void {
     if (reason !== undefined) this.options.onRefusal?.(reason, this.peer);
     this.phase = "closing";
-    this.mayOpen = false;
     this.socket.destroy();
   }
 
   tick(now: number, seconds: number): void {
-    const { limits, receiver } = this;
-    receiver.refill(seconds);
+    const { limits, receiver, phase, isOld } = this;
+    const { isSettled } = receiver;
     this.output.rest();
-    if (this.phase === "closing") {
-      if (this.lasts("lingerMs", true, now)) this.socket.destroy();
-      return;
-    }
     const isSilent = !this.wasHeard;
     this.wasHeard = false;
     this.wasPinged &&= isSilent;
-    const { isSettled, isAcknowledged } = receiver;
-    if (this.lasts("handshakeMs", !isSettled, now)) return this.destroy("handshakeMs");
-    if (this.lasts("keepaliveTimeoutMs", this.wasPinged, now)) {
-      return this.destroy("keepaliveTimeoutMs");
-    }
-    if (this.lasts("settingsAckMs", isSettled && !isAcknowledged, now)) {
-      return this.close(errorCode.settingsTimeout, "settingsAckMs");
-    }
-    if (this.lasts("frameMs", receiver.isStuck(), now)) {
-      return this.close(errorCode.enhanceYourCalm, "frameMs");
-    }
+    const calm = errorCode.enhanceYourCalm;
+    this.late("lingerMs", phase === "closing", now, () => this.socket.destroy());
+    if (phase === "closing") return;
+    receiver.refill(seconds);
+    this.late("handshakeMs", !isSettled, now, (limit) => this.destroy(limit));
+    this.late("keepaliveTimeoutMs", this.wasPinged, now, (limit) => this.destroy(limit));
+    this.late("frameMs", receiver.isStuck(), now, (limit) => this.close(calm, limit));
     const mayPing = limits.keepaliveMs > 0 && isSettled && isSilent && !this.wasPinged;
-    if (this.lasts("keepaliveMs", mayPing, now)) {
+    this.late("keepaliveMs", mayPing, now, () => {
       this.wasPinged = true;
-      this.output.numbers(type.ping, 0, 0, keepalivePing);
-    }
+      this.output.numbers(type.ping, 0, 0, ping.keepalive);
+    });
     for (const stream of receiver.streams.values()) this.attempt(() => stream.tick(now));
-    const isOld = this.lasts("connectionAgeMs", limits.connectionAgeMs > 0, now, this.jitter);
-    if (isOld) this.drain();
-    if (this.lasts("drainPingMs", this.phase === "draining", now)) this.drained();
-    const isTooOld = this.lasts("connectionAgeGraceMs", isOld, now);
-    if (isTooOld) this.close(errorCode.noError, "connectionAgeGraceMs");
+    this.late("connectionAgeMs", limits.connectionAgeMs > 0, now, () => {
+      this.isOld = isSettled;
+      if (isSettled) this.drain();
+    });
+    this.late("drainPingMs", phase === "draining", now, () => this.drained());
+    this.late("connectionAgeGraceMs", isOld, now, (limit) => this.close(errorCode.noError, limit));
   }
 
-  /** Whether the condition of a time limit has held for that time. */
-  private lasts(limit: keyof Http2Limits, holds: boolean, now: number, factor = 1): boolean {
-    if (!holds) return this.since.delete(limit) && false;
+  /** Runs what a time limit calls for when its condition has held for that time. */
+  private late(
+    limit: keyof Http2Limits,
+    holds: boolean,
+    now: number,
+    work: (limit: string) => void,
+  ): void {
     const since = this.since.get(limit) ?? now;
-    this.since.set(limit, since);
-    return now - since >= this.limits[limit] * factor;
+    if (!holds) this.since.delete(limit);
+    else this.since.set(limit, since);
+    if (holds && now - since >= this.limits[limit]) work(limit);
   }
 
-  forget({ id, headerBytes }: Stream, isAwaited: boolean): void {
+  forget({ id, headerBytes }: Parameters<OwnConnection["forget"]>[0], isAwaited: boolean): void {
     this.receiver.streams.delete(id);
     this.budget.give(this.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
-    if (this.isLast || this.phase !== "open") this.endWhenDone();
-  }
-
-  last(): void {
-    this.isLast = true;
-    this.endWhenDone();
+    if (this.phase === "drained") this.endWhenDone();
   }
 
   /** Runs work whose failure, by a client or a handler, ends this connection and no more. */
@@ -195,27 +170,21 @@ export class Connection implements ReceivingConnection, SendingConnection {
     try {
       work();
     } catch (error) {
-      this.fail(error);
+      if (error instanceof Http2Error) return this.close(error.code, error.message);
+      this.options.onFault?.(error, this.peer);
+      this.close(errorCode.internal, "internal error");
     }
-  }
-
-  private fail(error: unknown): void {
-    if (error instanceof Http2Error) return this.close(error.code, error.message);
-    this.options.onFault?.(error, this.peer);
-    this.close(errorCode.internal, "internal error");
   }
 
   private readonly read = (bytes: Buffer): void => {
     this.wasHeard = true;
     if (this.phase === "closing") return;
-    try {
+    this.attempt(() => {
       const frames = this.prefaceBytes < preface.length ? this.begin(bytes) : bytes;
       if (frames !== undefined) this.receiver.read(frames);
-      if (this.output.isOverfull) this.socket.pause();
-    } catch (error) {
-      this.fail(error);
-    }
-    if (bytes.length > smallPieceBytesMax && !this.pace.took(bytes.length)) this.awaitTurn();
+    });
+    if (this.output.isOverfull) this.socket.pause();
+    if (!this.pace.took(bytes.length)) this.awaitTurn();
   };
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
@@ -223,19 +192,11 @@ export class Connection implements ReceivingConnection, SendingConnection {
     if (this.isPaced || this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
     this.isPaced = true;
     this.socket.pause();
-    this.pace.wait(this.readOn);
-  }
-
-  private readonly readOn = (): void => {
-    this.leavePace();
-    this.resume();
-  };
-
-  private leavePace(): void {
-    if (!this.isPaced) return;
-    this.isPaced = false;
-    this.pace.forget(this.readOn);
-    this.budget.give(pieceBytesMax);
+    this.pace.wait(() => {
+      this.isPaced = false;
+      this.budget.give(pieceBytesMax);
+      this.resume();
+    });
   }
 
   /** Reads the preface. Returns the bytes after it. */
@@ -248,13 +209,13 @@ export class Connection implements ReceivingConnection, SendingConnection {
     }
     this.prefaceBytes = end;
     if (end < preface.length) return undefined;
-    const { limits, output } = this;
-    output.settings([
+    const { limits } = this;
+    this.output.settings([
       [setting.maxConcurrentStreams, limits.concurrentStreamsMax],
       [setting.initialWindowSize, limits.streamWindowBytes],
       [setting.maxHeaderListSize, limits.headerListBytesMax],
     ]);
-    this.receiver.giveBack(limits.connectionWindowBytes - initialWindowBytes);
+    this.receiver.giveBack(limits.connectionWindowBytes - sizes.initialWindow);
     return bytes.subarray(end - from);
   }
 
@@ -268,10 +229,8 @@ export class Connection implements ReceivingConnection, SendingConnection {
   }
 
   private goAway(lastId: number, code: number, reason = ""): void {
-    const payload = Buffer.concat([Buffer.alloc(8), Buffer.from(reason)]);
-    payload.writeUInt32BE(lastId, 0);
-    payload.writeUInt32BE(code, 4);
-    this.output.whole(type.goAway, 0, 0, payload);
+    const payload = Buffer.concat([uint32(lastId, code), Buffer.from(reason)]);
+    this.output.frame(type.goAway, 0, 0, payload);
   }
 
   resume(): void {
@@ -284,8 +243,7 @@ export class Connection implements ReceivingConnection, SendingConnection {
   };
 
   private endWhenDone(): void {
-    const isDone = this.isLast || this.phase === "drained";
-    if (isDone && this.receiver.streams.size === 0 && this.phase !== "closing") this.end();
+    if (this.receiver.streams.size === 0) this.end();
   }
 
   private end(): void {
@@ -305,8 +263,6 @@ export class Connection implements ReceivingConnection, SendingConnection {
 
   private stop(): void {
     this.phase = "closing";
-    this.mayOpen = false;
-    this.leavePace();
     this.receiver.stop();
     for (const stream of this.receiver.streams.values()) stream.lose(errorCode.cancel, false);
   }

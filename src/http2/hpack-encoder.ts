@@ -12,11 +12,11 @@ export interface HeaderBlock {
   encoded: Buffer | undefined;
 }
 
-const fieldIndexes = new Map<string, number>();
-const nameIndexes = new Map<string, number>();
-for (const [at, { name, value }] of staticTable.entries()) {
-  if (value !== "") fieldIndexes.set(`${name} ${value}`, at + 1);
-  if (!nameIndexes.has(name)) nameIndexes.set(name, at + 1);
+/** By the name and the value, and by the name alone: the first of its entries. */
+const indexes = new Map<string, number>();
+for (const [at, { name, value }] of [...staticTable.entries()].toReversed()) {
+  indexes.set(name, at + 1);
+  indexes.set(`${name} ${value}`, at + 1);
 }
 
 /**
@@ -34,15 +34,11 @@ export function encodeHeaders(fields: HeaderBlock["fields"]): HeaderBlock {
 export function hpackOf(fields: HeaderBlock["fields"]): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of fields) {
-    const indexed = fieldIndexes.get(`${name} ${value}`);
-    if (indexed !== undefined) {
-      parts.push(integer(0x80, 7, indexed));
-      continue;
-    }
-    const nameIndex = nameIndexes.get(name) ?? 0;
-    parts.push(integer(0, 4, nameIndex));
-    if (nameIndex === 0) parts.push(textOf(name));
-    parts.push(textOf(value));
+    const index = indexes.get(`${name} ${value}`);
+    const nameIndex = indexes.get(name) ?? 0;
+    if (index !== undefined) parts.push(integer(0x80, 7, index));
+    else if (nameIndex > 0) parts.push(integer(0, 4, nameIndex), textOf(value));
+    else parts.push(integer(0, 4, 0), textOf(name), textOf(value));
   }
   return Buffer.concat(parts);
 }

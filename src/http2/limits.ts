@@ -14,8 +14,6 @@ const limits = {
    * that prepares thousands of calls may be seconds late.
    */
   handshakeMs: 20_000,
-  /** Until the peer acknowledges our settings. */
-  settingsAckMs: 20_000,
   /** Until the next frame, where a frame or a block of headers has begun. */
   frameMs: 10_000,
   /** A PING is sent after this time without a byte from the client (0: never). One must follow. */
@@ -40,7 +38,6 @@ const limits = {
   headerListBytesMax: 64 * KiB,
   headerFieldsMax: 512,
   continuationsMax: 8,
-  settingsPerFrameMax: 32,
   /** Requests that are reset, by the client or for its faults: at once, and in the long run. */
   resetsBurst: 1_000,
   resetsPerSecond: 100,

@@ -5,18 +5,10 @@
 // Source: RFC 9113, sections 4.1, 5.2 and 6.9.
 
 import type { Socket } from "node:net";
-import type { Budget } from "./api.ts";
+import type { Http2Connection, Http2Options } from "./api.ts";
 import { hpackOf, type HeaderBlock } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
-import {
-  flag,
-  headBytes,
-  Http2Error,
-  initialWindowBytes,
-  payloadBytesMax,
-  type,
-  windowBytesMax,
-} from "./protocol.ts";
+import { flag, Http2Error, sizes, type, uint32 } from "./protocol.ts";
 
 /** The buffer in which frames are gathered. The first one is a part of `connectionBytes`. */
 const chunkBytes = 16 * 1024;
@@ -40,10 +32,18 @@ export interface Answer {
   onSent(): void;
 }
 
-/** The part of a connection that its output uses. */
-export interface SendingConnection {
+/** A connection, as its parts use it. */
+export interface OwnConnection extends Http2Connection {
+  readonly options: Http2Options;
   readonly limits: Http2Limits;
-  readonly budget: Budget;
+  readonly output: Output;
+  /** Whether the client may open streams. */
+  readonly mayOpen: boolean;
+  /** Tells the client that the connection ends, and which stream is the last. */
+  drain(): void;
+  drained(): void;
+  /** A stream is over. `isAwaited`: the client may not know yet. */
+  forget(stream: { readonly id: number; readonly headerBytes: number }, isAwaited: boolean): void;
   /** The client takes what it is sent again: more may be read of it. */
   resume(): void;
   /** Ends the connection, for this reason. */
@@ -54,20 +54,18 @@ export interface SendingConnection {
 
 export class Output {
   /** What the client lets us send: on each new stream at first, and on all streams together. */
-  streamWindow = initialWindowBytes;
-  sendWindow = initialWindowBytes;
+  streamWindow = sizes.initialWindow;
+  sendWindow = sizes.initialWindow;
   /** Bytes that the socket has not taken: those that wait here, and those that it is writing. */
   bytes = 0;
-  private readonly socket: Socket;
-  private readonly connection: SendingConnection;
-  private readonly bytesMax: number;
-  /** Answers that wait for their turn, and those that wait for the connection's window. */
-  private readonly ready = new Set<Answer>();
-  readonly blocked = new Set<Answer>();
-  /** Answers with nothing to send that get `onSent` when a window opens and both are open. */
-  readonly awaiting = new Set<Answer>();
   /** Frames with a part of an answer that were sent since this was looked at. */
   partFrames = 0;
+  private readonly socket: Socket;
+  private readonly connection: OwnConnection;
+  /** Answers that wait for their turn. */
+  private readonly ready = new Set<Answer>();
+  /** Those that wait for a window: to send what is unsent or, without that, to get `onSent`. */
+  private readonly waiting = new Set<Answer>();
   private isPumping = false;
   private isInviting = false;
   private chunk = none;
@@ -83,34 +81,43 @@ export class Output {
   private isScheduled = false;
   private isEnded = false;
 
-  constructor(socket: Socket, connection: SendingConnection) {
+  constructor(socket: Socket, connection: OwnConnection) {
     this.socket = socket;
     this.connection = connection;
-    this.bytesMax = connection.limits.outputBytesMax;
   }
 
   /** Nothing more is read, because that might make even more output. */
   get isOverfull(): boolean {
-    return this.bytes >= 2 * this.bytesMax;
+    return this.bytes >= 2 * this.connection.limits.outputBytesMax;
+  }
+
+  private get isFull(): boolean {
+    return this.bytes >= this.connection.limits.outputBytesMax;
   }
 
   /** Whether an answer may be sent at once, because nothing is before it. */
   get isFree(): boolean {
-    return this.ready.size === 0 && !this.isPumping && this.bytes < this.bytesMax;
+    return this.ready.size === 0 && !this.isPumping && !this.isFull;
   }
 
-  /** The answer is sent when its turn comes. */
+  /** What the answer has to send is sent when its turn comes; data when a window is open, too. */
   enqueue(answer: Answer): void {
-    if (!this.blocked.has(answer)) this.ready.add(answer);
+    if (answer.unsentBytes > 0 && answer.isBlocked) this.waiting.add(answer);
+    else this.ready.add(answer);
     this.pump();
   }
 
-  pump(): void {
+  /** The answer gets `onSent` when the windows are open. */
+  awaitWindow(answer: Answer): void {
+    this.waiting.add(answer);
+  }
+
+  private pump(): void {
     if (this.isPumping) return;
     this.isPumping = true;
     // An answer with more to send is added again, behind the others.
     for (const answer of this.ready) {
-      if (this.bytes >= this.bytesMax) break;
+      if (this.isFull) break;
       this.ready.delete(answer);
       answer.send();
     }
@@ -120,115 +127,128 @@ export class Output {
   /** The answer is over. */
   forget(answer: Answer): void {
     this.ready.delete(answer);
-    this.blocked.delete(answer);
-    this.awaiting.delete(answer);
+    this.waiting.delete(answer);
   }
 
   /** The client has enlarged the window of an answer; undefined: of the connection. */
   widen(answer: Answer | undefined, increment: number): void {
     const widened = answer ?? this;
     widened.sendWindow += increment;
-    if (widened.sendWindow > windowBytesMax) throw overflow(answer?.id);
-    if (answer === undefined) {
-      for (const each of this.blocked) this.ready.add(each);
-      this.blocked.clear();
-    } else if (answer.unsentBytes > 0) this.enqueue(answer);
-    this.pump();
-    this.inviteSoon();
+    if (widened.sendWindow > sizes.windowMax) throw overflow(answer?.id);
+    this.goOn(answer === undefined ? this.waiting : [answer]);
   }
 
-  /** The client has changed the windows of all streams. `pump` sends what they allow. */
+  /** The client has changed the windows of all streams. */
   changeStreamWindow(size: number, answers: Iterable<Answer>): void {
-    if (size > windowBytesMax) throw overflow();
     const change = size - this.streamWindow;
     this.streamWindow = size;
     for (const answer of answers) {
       answer.sendWindow += change;
-      if (answer.sendWindow > windowBytesMax) throw overflow();
-      const mayGoOn = change > 0 && answer.unsentBytes > 0 && !this.blocked.has(answer);
-      if (mayGoOn) this.ready.add(answer);
+      if (answer.sendWindow > sizes.windowMax) throw overflow();
     }
+    this.goOn(this.waiting);
+  }
+
+  /** Sends what the windows of these answers allow, and soon invites those that wait for that. */
+  private goOn(answers: Iterable<Answer>): void {
+    for (const answer of answers) {
+      if (answer.unsentBytes === 0 || answer.isBlocked) continue;
+      this.waiting.delete(answer);
+      this.ready.add(answer);
+    }
+    this.pump();
     this.inviteSoon();
   }
 
+  private inviteSoon(): void {
+    if (this.isInviting || this.waiting.size === 0) return;
+    this.isInviting = true;
+    setImmediate(() => this.connection.attempt(() => this.invite()));
+  }
+
+  /**
+   * Calls `onSent` of a few answers in each turn, because together they must not read more than the
+   * windows allow to send.
+   */
+  private invite(): void {
+    this.isInviting = false;
+    let count = 0;
+    for (const answer of this.waiting) {
+      if (this.sendWindow <= 0) return;
+      if (answer.isBlocked) continue;
+      if (++count > invitedPerTurn) return this.inviteSoon();
+      this.waiting.delete(answer);
+      answer.onSent();
+    }
+  }
+
   /** Adds the head of a frame. Its payload must follow. */
-  frame(frameType: number, flags: number, id: number, length: number): void {
-    const chunk = this.room(headBytes);
+  private head(frameType: number, flags: number, id: number, length: number): void {
+    const chunk = this.room(sizes.head);
     chunk.writeUIntBE(length, this.at, 3);
     chunk[this.at + 3] = frameType;
     chunk[this.at + 4] = flags;
     this.at = chunk.writeUInt32BE(id, this.at + 5);
-    this.bytes += headBytes;
+    this.bytes += sizes.head;
     if (this.isScheduled || this.writingBytes > 0) return;
     this.isScheduled = true;
     setImmediate(this.write);
   }
 
-  /** Adds the head of a frame of an answer's data. */
+  /** Adds a frame. */
+  frame(frameType: number, flags: number, id: number, payload = none): void {
+    this.head(frameType, flags, id, payload.length);
+    this.payload(payload);
+  }
+
+  /** Adds a frame without flags whose payload are these 32-bit numbers. */
+  numbers(frameType: number, id: number, ...values: readonly number[]): void {
+    this.frame(frameType, 0, id, uint32(...values));
+  }
+
+  settings(settings: readonly (readonly [name: number, value: number])[]): void {
+    const payload = settings.map(([name, value]) => uint32(name, value).subarray(2));
+    this.frame(type.settings, 0, 0, Buffer.concat(payload));
+  }
+
+  /** Adds the head of a frame of an answer's data, whose `payload` must follow. */
   data(answer: Answer, length: number): void {
     answer.sendWindow -= length;
     this.sendWindow -= length;
     this.partFrames++;
-    this.frame(type.data, 0, answer.id, length);
+    this.head(type.data, 0, answer.id, length);
   }
 
-  /** Adds a part of a payload. `isHeld`: unless it is copied, its budget passes to the output. */
-  payload(bytes: Uint8Array, from = 0, to = bytes.length, isHeld = false): void {
-    const length = to - from;
+  /** Adds a part of a payload. `isHeld`: it was drawn from the budget, and is the output's now. */
+  payload(bytes: Uint8Array, isHeld = false): void {
+    const { length } = bytes;
     this.bytes += length;
     if (length > copiedBytesMax) {
       this.cut();
-      this.pieces.push(bytes.subarray(from, to));
+      this.pieces.push(bytes);
       if (isHeld) this.waitingHeld += length;
+      else this.hold(length);
       return;
     }
     const chunk = this.room(length);
     // A few bytes cost less one by one.
-    if (length < 32)
-      for (let i = 0; i < length; i++) chunk[this.at + i] = bytes[from + i] as number;
-    else chunk.set(length === bytes.length ? bytes : bytes.subarray(from, to), this.at);
+    if (length >= 32) chunk.set(bytes, this.at);
+    else for (let i = 0; i < length; i++) chunk[this.at + i] = bytes[i] as number;
     this.at += length;
     if (isHeld) this.connection.budget.give(length);
   }
 
-  /** A frame without flags whose payload is these 32-bit numbers. */
-  numbers(frameType: number, id: number, ...values: readonly number[]): void {
-    this.frame(frameType, 0, id, values.length * 4);
-    const chunk = this.room(values.length * 4);
-    for (const value of values) this.at = chunk.writeUInt32BE(value, this.at);
-    this.bytes += values.length * 4;
-  }
-
-  settings(settings: readonly (readonly [name: number, value: number])[]): void {
-    const payload = Buffer.alloc(settings.length * 6);
-    for (const [i, [name, value]] of settings.entries()) {
-      payload.writeUInt32BE(value, payload.writeUInt16BE(name, i * 6));
-    }
-    this.whole(type.settings, 0, 0, payload);
-  }
-
-  whole(frameType: number, flags: number, id: number, payload: Buffer): void {
-    this.frame(frameType, flags, id, payload.length);
-    this.payload(payload);
-  }
-
   headers(id: number, headers: HeaderBlock, endStream: boolean): void {
     const encoded = (headers.encoded ??= hpackOf(headers.fields));
-    const block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
+    let block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
     this.hasSentHeaders = true;
     this.partFrames++;
-    let at = 0;
-    do {
-      const end = Math.min(block.length, at + payloadBytesMax);
-      const flags = end === block.length ? flag.endHeaders : 0;
-      if (at > 0) this.frame(type.continuation, flags, id, end - at);
-      else this.frame(type.headers, endStream ? flags | flag.endStream : flags, id, end);
-      // As copies, which are drawn from the budget with their chunk.
-      for (; at < end; at += copiedBytesMax) {
-        this.payload(block, at, Math.min(end, at + copiedBytesMax));
-      }
-      at = end;
-    } while (at < block.length);
+    let [frameType, flags]: [number, number] = [type.headers, endStream ? flag.endStream : 0];
+    for (; block.length > sizes.payloadMax; block = block.subarray(sizes.payloadMax)) {
+      this.frame(frameType, flags, id, block.subarray(0, sizes.payloadMax));
+      [frameType, flags] = [type.continuation, 0];
+    }
+    this.frame(frameType, flags | flag.endHeaders, id, block);
   }
 
   /** Sends what waits, then closes the sending side. */
@@ -254,38 +274,20 @@ export class Output {
     if (this.bytes === 0) this.chunk = none;
   }
 
-  /**
-   * Calls `onSent` of a few answers in each turn, because together they must not read more than the
-   * windows allow to send.
-   */
-  private invite(): void {
-    this.isInviting = false;
-    let count = 0;
-    for (const answer of this.awaiting) {
-      if (this.sendWindow <= 0) return;
-      if (answer.isBlocked) continue;
-      if (++count > invitedPerTurn) return this.inviteSoon();
-      this.awaiting.delete(answer);
-      answer.onSent();
-    }
-  }
-
-  private inviteSoon(): void {
-    if (this.isInviting || this.awaiting.size === 0) return;
-    this.isInviting = true;
-    setImmediate(() => this.connection.attempt(() => this.invite()));
-  }
-
   private room(length: number): Buffer {
     if (this.at + length <= this.chunk.length) return this.chunk;
     if (this.chunk.length > 0) {
       this.cut();
       // The full chunk stays until it is sent.
-      if (this.connection.budget.take(chunkBytes)) this.waitingHeld += chunkBytes;
-      else this.connection.destroy("budget");
+      this.hold(chunkBytes);
     }
     this.from = this.at = 0;
     return (this.chunk = Buffer.allocUnsafeSlow(chunkBytes));
+  }
+
+  private hold(bytes: number): void {
+    if (this.connection.budget.take(bytes)) this.waitingHeld += bytes;
+    else this.connection.destroy("budget");
   }
 
   private cut(): void {

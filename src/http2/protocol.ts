@@ -1,13 +1,18 @@
 // The numbers of HTTP/2, and its errors. Source: RFC 9113, sections 3.4, 4.1, 6, 6.5.2 and 7.
 
 export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** The length of a frame's head: length (3 bytes), type, flags, stream (4 bytes). */
-export const headBytes = 9;
-/** The longest payload of a frame: the server neither allows nor sends more. */
-export const payloadBytesMax = 16_384;
-export const initialWindowBytes = 65_535 as number;
-/** Also the mask of a stream's identifier: the bit before it means nothing. */
-export const windowBytesMax = 2 ** 31 - 1;
+/** In bytes. */
+export const sizes: Readonly<
+  Record<"head" | "payloadMax" | "initialWindow" | "windowMax", number>
+> = {
+  /** Of a frame: length (3 bytes), type, flags, stream (4 bytes). */
+  head: 9,
+  /** Of a frame: the server neither allows nor sends more. */
+  payloadMax: 16_384,
+  initialWindow: 65_535,
+  /** Also the mask of a stream's identifier: the bit before it means nothing. */
+  windowMax: 2 ** 31 - 1,
+};
 
 export const type = {
   data: 0,
@@ -38,7 +43,6 @@ export const errorCode = {
   protocol: 1,
   internal: 2,
   flowControl: 3,
-  settingsTimeout: 4,
   streamClosed: 5,
   frameSize: 6,
   refusedStream: 7,
@@ -48,8 +52,14 @@ export const errorCode = {
 } as const;
 
 /** What our PINGs hold, to tell what their answers mean. */
-export const keepalivePing = 1;
-export const drainPing = 2;
+export const ping = { keepalive: 1, drain: 2 } as const;
+
+/** These numbers in 32 bits each. */
+export function uint32(...values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(values.length * 4);
+  for (const [i, value] of values.entries()) bytes.writeUInt32BE(value, i * 4);
+  return bytes;
+}
 
 /** Ends a stream by RST_STREAM or, where `id` is 0, the connection by GOAWAY with the message. */
 export class Http2Error extends Error {

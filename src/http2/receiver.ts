@@ -1,39 +1,18 @@
 // The incoming frames of a connection: their requests, and the rules that a client must keep.
 // Source: RFC 9113, sections 4 to 6.
 
-import type { Http2Options } from "./api.ts";
 import { HeaderDecoder } from "./hpack-decoder.ts";
 import { encodeHeaders } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
-import {
-  drainPing,
-  errorCode,
-  flag,
-  headBytes,
-  Http2Error,
-  initialWindowBytes,
-  payloadBytesMax,
-  setting,
-  type,
-  windowBytesMax,
-} from "./protocol.ts";
+import type { OwnConnection } from "./output.ts";
+import { errorCode, flag, Http2Error, ping, setting, sizes, type } from "./protocol.ts";
 import { areTrailers, requestHead, type RequestHead } from "./request-headers.ts";
-import { Stream, type StreamConnection } from "./stream.ts";
-
-/** The part of a connection that frames change. */
-export interface ReceivingConnection extends StreamConnection {
-  readonly mayOpen: boolean;
-  /** The client has acknowledged the drain, and opens no more streams. */
-  drained(): void;
-  /** The client opens no more streams. */
-  last(): void;
-}
+import { Stream } from "./stream.ts";
 
 /** The part of a header block that has arrived. */
 interface Block {
   readonly id: number;
   readonly endStream: boolean;
-  readonly dependsOnItself: boolean;
   bytes: Buffer;
   continuations: number;
 }
@@ -49,16 +28,21 @@ const fixedBytes: Readonly<Record<number, number>> = {
 };
 /** Frames of the connection; all others but WINDOW_UPDATE are of streams. */
 const connectionTypes: ReadonlySet<number> = new Set([type.settings, type.ping, type.goAway]);
+/** Frames that count more, less or nothing, by what they do. All others are control frames. */
+const countedApart = new Set<number>([
+  type.data,
+  type.headers,
+  type.continuation,
+  type.resetStream,
+]);
 const awaitedCount = 1_024;
 
 export class Receiver {
   readonly streams = new Map<number, Stream>();
-  /** The client's SETTINGS are there, and it has acknowledged ours. */
+  /** The client's SETTINGS are there. */
   isSettled = false;
-  isAcknowledged = false;
   lastId = 0;
-  private readonly connection: ReceivingConnection;
-  private readonly options: Http2Options;
+  private readonly connection: OwnConnection;
   private readonly limits: Http2Limits;
   private readonly decoder: HeaderDecoder<RequestHead>;
   /** A copy of the beginning of a frame. A view would keep the socket's whole buffer. */
@@ -69,21 +53,22 @@ export class Receiver {
   /** Streams that ended before the client knew. More frames of them may arrive. */
   private readonly awaited = new Set<number>();
   /** Bytes that the client may send, and bytes to return to its window. */
-  private window = initialWindowBytes;
+  private window = sizes.initialWindow;
   private returnedBytes = 0;
-  private resetsLeft: number;
-  /** Frames without a part of a request or an answer. Each frame with one adds to what is left. */
-  private controlFramesLeft: number;
+  /**
+   * What is left of the allowances: requests that are reset, and frames without a part of a request
+   * or an answer. Each frame with one adds to the latter.
+   */
+  private readonly left: { resetsBurst: number; controlFramesBurst: number };
   /** Whether frames have arrived since the last check. */
   private hasMoved = false;
 
-  constructor(connection: ReceivingConnection, options: Http2Options) {
+  constructor(connection: OwnConnection) {
     this.connection = connection;
-    this.options = options;
     this.limits = connection.limits;
     this.decoder = new HeaderDecoder(this.limits, requestHead);
-    this.resetsLeft = this.limits.resetsBurst;
-    this.controlFramesLeft = this.limits.controlFramesBurst;
+    const { resetsBurst, controlFramesBurst } = this.limits;
+    this.left = { resetsBurst, controlFramesBurst };
   }
 
   /** A frame or a header block has begun, and nothing of it has arrived since the last check. */
@@ -95,14 +80,16 @@ export class Receiver {
 
   /** Refills the allowances for this many seconds. */
   refill(seconds: number): void {
-    const { limits, connection } = this;
-    const { controlFramesBurst, controlFramesPerSecond, controlFramesEarned } = limits;
-    const earned = connection.output.partFrames * controlFramesEarned;
-    connection.output.partFrames = 0;
-    const left = this.controlFramesLeft + earned + controlFramesPerSecond * seconds;
-    this.controlFramesLeft = Math.min(controlFramesBurst, left);
-    const resetsLeft = this.resetsLeft + limits.resetsPerSecond * seconds;
-    this.resetsLeft = Math.min(limits.resetsBurst, resetsLeft);
+    this.spend(-this.limits.controlFramesPerSecond * seconds);
+    this.spend(-this.limits.resetsPerSecond * seconds, "resetsBurst");
+  }
+
+  private spend(count: number, limit: keyof Receiver["left"] = "controlFramesBurst"): void {
+    const { output } = this.connection;
+    this.left.controlFramesBurst += output.partFrames * this.limits.controlFramesEarned;
+    output.partFrames = 0;
+    this.left[limit] = Math.min(this.limits[limit], this.left[limit] - count);
+    if (this.left[limit] < 0) throw beyond(limit);
   }
 
   /** Returns this many bytes to the client's window of the connection. */
@@ -123,21 +110,12 @@ export class Receiver {
 
   /** Throws an `Http2Error` of the connection, or what a handler threw. */
   read(read: Buffer): void {
-    for (let at = 0; at < read.length && !this.isStopped;) {
-      const { held } = this;
-      const bytes = held.length === 0 ? frameBytes(read, at) : 0;
-      if (bytes > 0 && at + bytes <= read.length) {
-        this.frame(read.subarray(at, at + bytes));
-        at += bytes;
-        continue;
-      }
-      // First the head of the frame is put together, then the rest.
-      const to = Math.min(read.length, at + (frameBytes(held, 0) || headBytes) - held.length);
-      const more = Buffer.concat([held, read.subarray(at, to)]);
-      at = to;
-      this.held = more.length === frameBytes(more, 0) ? none : more;
-      if (this.held === none) this.frame(more);
+    const bytes = this.held.length === 0 ? read : Buffer.concat([this.held, read]);
+    let at = 0;
+    for (let end; !this.isStopped && (end = frameEnd(bytes, at)) <= bytes.length; at = end) {
+      this.frame(bytes.subarray(at, end));
     }
+    this.held = this.isStopped || at === bytes.length ? none : Buffer.from(bytes.subarray(at));
   }
 
   stop(): void {
@@ -149,8 +127,8 @@ export class Receiver {
 
   private frame(frame: Buffer): void {
     const [kind, flags] = [frame[3] as number, frame[4] as number];
-    const id = frame.readUInt32BE(5) & windowBytesMax;
-    const payload = frame.subarray(headBytes);
+    const id = frame.readUInt32BE(5) & sizes.windowMax;
+    const payload = frame.subarray(sizes.head);
     this.hasMoved = true;
     if (this.block !== undefined && (kind !== type.continuation || id !== this.block.id)) {
       throw violation("a frame inside a block of headers");
@@ -163,7 +141,7 @@ export class Receiver {
       this.handle(kind, flags, id, payload);
     } catch (error) {
       if (!(error instanceof Http2Error) || error.id === 0) throw error;
-      this.spendReset();
+      this.spend(1, "resetsBurst");
       this.connection.output.numbers(type.resetStream, id, error.code);
       const stream = this.streams.get(id);
       if (stream === undefined) this.await(id);
@@ -172,46 +150,37 @@ export class Receiver {
   }
 
   private handle(kind: number, flags: number, id: number, payload: Buffer): void {
+    if (!countedApart.has(kind)) this.spend(1);
     switch (kind) {
       case type.data:
         return this.data(flags, id, payload);
       case type.headers:
         return this.headers(flags, id, payload);
       case type.continuation:
-        if (this.block === undefined) throw violation("CONTINUATION of nothing");
-        if (++this.block.continuations > this.limits.continuationsMax) {
-          throw beyond("continuationsMax");
-        }
-        return this.extend(this.block, payload, flags);
+        return this.extend(payload, flags);
       case type.resetStream:
         return this.reset(id, payload.readUInt32BE(0));
+      case type.priority:
+        return checkDependency(id, payload);
+      case type.settings:
+        return this.settings(flags, payload);
       case type.pushPromise:
         throw violation("PUSH_PROMISE from a client");
+      case type.ping:
+        if ((flags & flag.ack) === 0) this.connection.output.frame(kind, flag.ack, 0, payload);
+        else if (payload.readUInt32BE(4) === ping.drain) this.connection.drained();
+        return;
       case type.goAway:
         if (payload.length < 8) throw frameSize();
-        return this.connection.last();
-    }
-    this.spend(1);
-    switch (kind) {
-      case type.priority:
-        if (dependency(payload) === id) throw violation("depends on itself", id);
-        break;
-      case type.settings:
-        this.settings(flags, payload);
-        break;
-      case type.ping:
-        if ((flags & flag.ack) === 0) {
-          this.connection.output.whole(type.ping, flag.ack, 0, payload);
-        } else if (payload.readUInt32BE(4) === drainPing) this.connection.drained();
-        break;
+        this.connection.drain();
+        return this.connection.drained();
       case type.windowUpdate:
-        this.widen(id, payload.readUInt32BE(0) & windowBytesMax);
-        break;
+        return this.widen(id, payload.readUInt32BE(0) & sizes.windowMax);
     }
   }
 
   private data(flags: number, id: number, payload: Buffer): void {
-    const part = (flags & flag.padded) === 0 ? payload : unpadded(payload);
+    const part = unpadded(flags, payload);
     this.window -= payload.length;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
     // At once, because the stream's window and the budget bound what is held of the stream.
@@ -227,19 +196,22 @@ export class Receiver {
   }
 
   private headers(flags: number, id: number, payload: Buffer): void {
-    const part = (flags & flag.padded) === 0 ? payload : unpadded(payload);
+    const part = unpadded(flags, payload);
     const priorityBytes = (flags & flag.priority) === 0 ? 0 : 5;
     if (part.length < priorityBytes) throw frameSize();
-    const dependsOnItself = priorityBytes > 0 && dependency(part) === id;
+    if (priorityBytes > 0) checkDependency(id, part);
     const endStream = (flags & flag.endStream) !== 0;
-    this.block = { id, endStream, dependsOnItself, bytes: none, continuations: 0 };
-    this.extend(this.block, part.subarray(priorityBytes), flags);
+    this.block = { id, endStream, bytes: none, continuations: -1 };
+    this.extend(part.subarray(priorityBytes), flags);
   }
 
-  private extend(block: Block, part: Buffer, flags: number): void {
+  private extend(part: Buffer, flags: number): void {
+    const { block, limits } = this;
+    if (block === undefined) throw violation("CONTINUATION of nothing");
+    if (++block.continuations > limits.continuationsMax) throw beyond("continuationsMax");
     const isComplete = (flags & flag.endHeaders) !== 0;
     const before = block.bytes.length;
-    if (before + part.length > this.limits.headerBlockBytesMax) throw beyond("headerBlockBytesMax");
+    if (before + part.length > limits.headerBlockBytesMax) throw beyond("headerBlockBytesMax");
     if (!isComplete && !this.connection.budget.take(part.length)) throw beyond("budget");
     block.bytes = isComplete && before === 0 ? part : Buffer.concat([block.bytes, part]);
     if (!isComplete) return;
@@ -249,10 +221,10 @@ export class Receiver {
   }
 
   /** Handles a complete header block: a request's headers or trailers. */
-  private fields({ id, bytes, endStream, dependsOnItself }: Block): void {
+  private fields({ id, bytes, endStream }: Block): void {
     const stream = this.streams.get(id);
     if (stream !== undefined) {
-      const isSound = areTrailers(this.decoder.decode(bytes)) && endStream && !dependsOnItself;
+      const isSound = areTrailers(this.decoder.decode(bytes)) && endStream;
       if (!isSound && !stream.hasEnded) throw violation("trailers", id);
       return stream.complete();
     }
@@ -260,7 +232,7 @@ export class Receiver {
     if (id % 2 === 1 && id > this.lastId) {
       this.lastId = id;
       this.openedCount++;
-      if (head.problem === "malformed" || dependsOnItself) throw violation("malformed", id);
+      if (head.problem === "malformed") throw violation("malformed", id);
       return this.open(id, head, endStream);
     }
     if (this.isLate(id)) return;
@@ -269,7 +241,8 @@ export class Receiver {
   }
 
   private open(id: number, head: RequestHead, endStream: boolean): void {
-    const { streams, options, connection } = this;
+    const { streams, connection } = this;
+    const { options } = connection;
     const { concurrentStreamsMax, streamBytes, controlFramesEarned } = this.limits;
     const isFull = streams.size >= concurrentStreamsMax || !connection.mayOpen;
     if (isFull || !connection.budget.take(streamBytes + head.bytes)) {
@@ -288,7 +261,7 @@ export class Receiver {
   private reset(id: number, code: number): void {
     const stream = this.streams.get(id);
     if (stream !== undefined) {
-      this.spendReset();
+      this.spend(1, "resetsBurst");
       stream.lose(code, false);
     } else if (!this.isLate(id)) this.spend(1);
   }
@@ -304,28 +277,19 @@ export class Receiver {
     const { output } = this.connection;
     const isAck = (flags & flag.ack) !== 0;
     if (payload.length % 6 !== 0 || (isAck && payload.length > 0)) throw frameSize();
-    if (payload.length / 6 > this.limits.settingsPerFrameMax) throw beyond("settingsPerFrameMax");
-    this.isAcknowledged ||= isAck;
     if (isAck) return;
-    // A change of windows looks at every stream.
-    this.spend(this.streams.size / 64);
+    // Each setting counts as a frame. A change of windows looks at every stream.
+    this.spend((payload.length / 6) * (1 + this.streams.size / 64));
+    output.frame(type.settings, flag.ack, 0);
     for (let at = 0; at < payload.length; at += 6) {
-      const value = payload.readUInt32BE(at + 2);
-      switch (payload.readUInt16BE(at)) {
-        case setting.enablePush:
-          if (value > 1) throw violation("ENABLE_PUSH");
-          break;
-        case setting.initialWindowSize:
-          output.changeStreamWindow(value, this.streams.values());
-          break;
-        case setting.maxFrameSize:
-          if (value < payloadBytesMax || value >= 2 ** 24) throw violation("MAX_FRAME_SIZE");
-          break;
+      const [name, value] = [payload.readUInt16BE(at), payload.readUInt32BE(at + 2)];
+      const [min, max, code] = settingBounds[name] ?? [0, Infinity, "protocol"];
+      if (value < min || value > max) throw new Http2Error(code, `a setting ${name} of ${value}`);
+      if (name === setting.initialWindowSize) {
+        output.changeStreamWindow(value, this.streams.values());
       }
     }
     this.isSettled = true;
-    output.frame(type.settings, flag.ack, 0, 0);
-    output.pump();
   }
 
   /** Whether a frame of a stream that is over was sent before the client could know. */
@@ -333,38 +297,37 @@ export class Receiver {
     if (id % 2 === 0 || id > this.lastId) throw violation("an idle stream");
     return this.awaited.has(id);
   }
-
-  private spend(count: number): void {
-    const { output } = this.connection;
-    this.controlFramesLeft += output.partFrames * this.limits.controlFramesEarned - count;
-    output.partFrames = 0;
-    if (this.controlFramesLeft < 0) throw beyond("controlFramesBurst");
-  }
-
-  private spendReset(): void {
-    if (--this.resetsLeft < 0) throw beyond("resetsBurst");
-  }
 }
 
-/** The bytes of the frame whose head is at `at`. 0: the head is not there yet. */
-function frameBytes(bytes: Buffer, at: number): number {
-  if (bytes.length - at < headBytes) return 0;
+/** The values that a client may set, and the error of others. */
+const settingBounds: Readonly<
+  Record<number, readonly [number, number, "protocol" | "flowControl"]>
+> = {
+  [setting.enablePush]: [0, 1, "protocol"],
+  [setting.initialWindowSize]: [0, sizes.windowMax, "flowControl"],
+  [setting.maxFrameSize]: [sizes.payloadMax, 2 ** 24 - 1, "protocol"],
+};
+
+/** Where the frame that begins at `at` ends. Infinity: its head is not there yet. */
+function frameEnd(bytes: Buffer, at: number): number {
+  if (bytes.length - at < sizes.head) return Infinity;
   const length = bytes.readUIntBE(at, 3);
-  if (length > payloadBytesMax) throw frameSize();
-  return headBytes + length;
+  if (length > sizes.payloadMax) throw frameSize();
+  return at + sizes.head + length;
 }
 
 /** The payload without its padding. */
-function unpadded(payload: Buffer): Buffer {
+function unpadded(flags: number, payload: Buffer): Buffer {
+  if ((flags & flag.padded) === 0) return payload;
   const [padding] = payload;
   if (padding === undefined) throw frameSize();
   if (padding >= payload.length) throw violation("more padding than payload");
   return payload.subarray(1, payload.length - padding);
 }
 
-/** The stream that another depends on. */
-function dependency(bytes: Buffer): number {
-  return bytes.readUInt32BE(0) & windowBytesMax;
+/** Priorities are ignored, but no stream may depend on itself. Source: RFC 7540, section 5.3.1. */
+function checkDependency(id: number, priority: Buffer): void {
+  if ((priority.readUInt32BE(0) & sizes.windowMax) === id) throw violation("depends on itself");
 }
 
 function beyond(limit: keyof Http2Limits | "budget"): Http2Error {

@@ -2,24 +2,15 @@
 // of the answer waits to be sent.
 // Source: RFC 9113, section 5.1.
 
-import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
+import type { Http2Stream, StreamHandler } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
-import type { Http2Limits } from "./limits.ts";
-import { copiedBytesMax, type Answer, type Output } from "./output.ts";
-import { errorCode, flag, Http2Error, payloadBytesMax, type } from "./protocol.ts";
+import { copiedBytesMax, type Answer, type OwnConnection } from "./output.ts";
+import { errorCode, flag, Http2Error, sizes, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
-
-/** The part of a connection that its streams use. */
-export interface StreamConnection extends Http2Connection {
-  readonly limits: Http2Limits;
-  readonly output: Output;
-  /** The stream is over. `isAwaited`: the client may not know yet. */
-  forget(stream: Stream, isAwaited: boolean): void;
-}
 
 export class Stream implements Http2Stream, Answer {
   readonly id: number;
-  readonly connection: StreamConnection;
+  readonly connection: OwnConnection;
   readonly headers: ReadonlyMap<string, string>;
   readonly headerBytes: number;
   isOver = false;
@@ -31,7 +22,6 @@ export class Stream implements Http2Stream, Answer {
   private head: HeaderBlock | undefined;
   private trailers: HeaderBlock | undefined;
   private readonly pieces: Uint8Array[] = [];
-  private firstPieceSent = 0;
   unsentBytes = 0;
   private isEnding = false;
   private hasAnswered = false;
@@ -41,7 +31,6 @@ export class Stream implements Http2Stream, Answer {
   hasEnded = false;
   /** Bytes drawn from the budget, without the unsent bytes. */
   private drawnBytes = 0;
-  private isRefused = false;
   /** Bytes that the client may send, and bytes to return to its window. */
   private window: number;
   private returnedBytes = 0;
@@ -52,7 +41,7 @@ export class Stream implements Http2Stream, Answer {
   private droppedBytes = 0;
   private dropTimer: NodeJS.Timeout | undefined;
 
-  constructor(id: number, connection: StreamConnection, head: RequestHead) {
+  constructor(id: number, connection: OwnConnection, head: RequestHead) {
     this.id = id;
     this.connection = connection;
     this.headers = head.headers;
@@ -64,7 +53,7 @@ export class Stream implements Http2Stream, Answer {
 
   /** The bytes that the end of the stream would free, now or soon. */
   get heldBytes(): number {
-    return this.isRefused ? 0 : this.drawnBytes + this.unsentBytes;
+    return this.isDropping ? 0 : this.drawnBytes + this.unsentBytes;
   }
 
   get isBlocked(): boolean {
@@ -72,7 +61,7 @@ export class Stream implements Http2Stream, Answer {
   }
 
   awaitWindow(): void {
-    if (!this.isOver) this.connection.output.awaiting.add(this);
+    if (!this.isOver) this.connection.output.awaitWindow(this);
   }
 
   take(bytes: number): boolean {
@@ -88,8 +77,7 @@ export class Stream implements Http2Stream, Answer {
 
   /** Tells the handler to release everything and to refuse the request. */
   refuse(): void {
-    if (this.isRefused) return;
-    this.isRefused = true;
+    if (this.isDropping) return;
     this.isDropping = true;
     this.handler?.onRefused();
   }
@@ -134,8 +122,7 @@ export class Stream implements Http2Stream, Answer {
   }
 
   takeBack(): readonly Uint8Array[] {
-    const [first, ...others] = this.pieces;
-    const left = first === undefined ? [] : [first.subarray(this.firstPieceSent), ...others];
+    const left = [...this.pieces];
     this.discard();
     return left;
   }
@@ -211,52 +198,43 @@ export class Stream implements Http2Stream, Answer {
   send(): void {
     const { head } = this;
     const { output } = this.connection;
-    if (head !== undefined) {
-      this.head = undefined;
-      const isAll = this.isEnding && this.trailers === undefined && this.unsentBytes === 0;
-      output.headers(this.id, head, isAll);
-      if (isAll) return this.answered();
-    }
-    if (this.unsentBytes > 0 && !this.sendData()) return;
+    const isAll = this.isEnding && this.trailers === undefined && this.unsentBytes === 0;
+    this.head = undefined;
+    if (head !== undefined) output.headers(this.id, head, isAll);
+    if (this.unsentBytes > 0 && !this.isBlocked) this.sendData();
     if (this.isOver) return;
     if (this.unsentBytes > 0) return output.enqueue(this);
     if (!this.isEnding) return;
     if (this.trailers !== undefined) output.headers(this.id, this.trailers, true);
-    else output.frame(type.data, flag.endStream, this.id, 0);
+    else if (head === undefined || !isAll) output.frame(type.data, flag.endStream, this.id);
     this.answered();
   }
 
-  /** Sends one frame of the waiting data. False: a window is closed. */
-  private sendData(): boolean {
+  /** Sends one frame of the waiting data. */
+  private sendData(): void {
     const { pieces, sendWindow } = this;
     const { output } = this.connection;
-    const bytes = Math.min(this.unsentBytes, sendWindow, output.sendWindow, payloadBytesMax);
-    if (bytes <= 0) {
-      if (sendWindow > 0) output.blocked.add(this);
-      return false;
-    }
+    const bytes = Math.min(this.unsentBytes, sendWindow, output.sendWindow, sizes.payloadMax);
     output.data(this, bytes);
     this.unsentBytes -= bytes;
     this.hasSent = true;
     let count = 0;
     for (let left = bytes; left > 0;) {
       const piece = pieces[count] as Uint8Array;
-      const from = this.firstPieceSent;
-      const to = Math.min(piece.length, from + left);
-      output.payload(piece, from, to, true);
-      left -= to - from;
-      this.firstPieceSent = to === piece.length ? 0 : to;
-      if (to === piece.length) count++;
+      const part = piece.length <= left ? piece : piece.subarray(0, left);
+      output.payload(part, true);
+      if (part === piece) count++;
+      else pieces[count] = piece.subarray(left);
+      left -= part.length;
     }
     pieces.splice(0, count);
     this.handler?.onSent();
-    return true;
   }
 
+  /** A reset right behind the answer would overtake the answer in some proxies. */
   private answered(): void {
     this.hasAnswered = true;
     if (this.hasEnded) return this.finish(false);
-    // A reset right behind the answer would overtake the answer in some proxies.
     this.isDropping = true;
     const { drainMs } = this.connection.limits;
     this.dropTimer = setTimeout(() => this.reset(errorCode.noError), drainMs);
@@ -265,8 +243,7 @@ export class Stream implements Http2Stream, Answer {
   /** Drops what is not sent. */
   private discard(): void {
     if (this.unsentBytes > 0) this.connection.budget.give(this.unsentBytes);
-    this.unsentBytes = this.firstPieceSent = this.pieces.length = 0;
-    this.connection.output.blocked.delete(this);
+    this.unsentBytes = this.pieces.length = 0;
   }
 
   /** Drops the rest of the request for a while, so that the client reads our answer. */
@@ -285,7 +262,7 @@ export class Stream implements Http2Stream, Answer {
   private finish(isAwaited: boolean): void {
     this.isOver = true;
     clearTimeout(this.dropTimer);
-    if (this.unsentBytes > 0) this.discard();
+    this.discard();
     this.connection.output.forget(this);
     this.connection.forget(this, isAwaited);
   }

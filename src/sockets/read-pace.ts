@@ -7,7 +7,7 @@ const turnBytes = 512 * 1024;
 /** What a socket gives in one piece, at most. */
 export const pieceBytesMax = 64 * 1024;
 /** Smaller pieces hold up nobody, and are not counted. */
-export const smallPieceBytesMax = 8 * 1024;
+const smallPieceBytesMax = 8 * 1024;
 
 export class ReadPace {
   private leftBytes = turnBytes;
@@ -15,8 +15,9 @@ export class ReadPace {
   /** The first one is next. */
   private readonly waiting = new Set<() => void>();
 
-  /** A connection has read a larger piece. False: it has to wait for its turn to read on. */
+  /** A connection has read a piece. False: it has to wait for its turn to read on. */
   took(bytes: number): boolean {
+    if (bytes <= smallPieceBytesMax) return true;
     this.leftBytes -= bytes;
     this.turnSoon();
     return this.leftBytes > 0;
@@ -25,10 +26,6 @@ export class ReadPace {
   /** Calls it when its turn has come. */
   wait(readOn: () => void): void {
     this.waiting.add(readOn);
-  }
-
-  forget(readOn: () => void): void {
-    this.waiting.delete(readOn);
   }
 
   private turnSoon(): void {
