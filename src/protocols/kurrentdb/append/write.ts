@@ -145,11 +145,13 @@ async function metadataRetry(
 ): Promise<AppendResult | undefined> {
   const kept = lifecycleStream(stream);
   const { version } = await streamState(context, kept);
-  const first = expected.kind === "revision" ? Number(expected.revision) + 2 : 1;
+  const next = expected.kind === "revision" ? Number(expected.revision) + 2 : 1;
   const isExact = expected.kind === "revision" || expected.kind === "none";
-  const from = isExact ? first : version;
+  const from = isExact ? next : version;
   if (from < 1 || from > version) return undefined;
-  const [stored] = await storedFrom(context, kept, from, 1);
+  // Clients do not count a tombstone: what they expected may be before it, and their event behind.
+  const [first, second] = await storedFrom(context, kept, from, isExact ? 2 : 1);
+  const stored = first?.version === tombstoneVersion ? second : first;
   if (stored === undefined || stored.id !== events[0]?.id) return undefined;
   return { kind: "appended", revision: stored.version - 1, position: stored.position };
 }

@@ -90,6 +90,28 @@ describe("the metadata of a stream", () => {
     expect(await append(server.calls, "$$t", event(1), "noStream")).toMatchObject({ revision: 1n });
   });
 
+  test("is written once, however often a client retries it after a tombstone", async () => {
+    const event = { id: randomUUID(), type: "$metadata", data: '{"mine":1}' };
+    const later = { type: "$metadata", data: '{"mine":2}' };
+    for (const [stream, expected] of [
+      ["bare", "noStream"],
+      ["known", 0n],
+    ] as const) {
+      await append(server.calls, stream, [{}]);
+      if (expected === 0n) await append(server.calls, `$$${stream}`, [later]);
+      await remove(stream, "tombstone");
+      const first = await append(server.calls, `$$${stream}`, [event], expected);
+      const { revision } = first;
+      expect(revision).toBe(expected === 0n ? 2n : 1n);
+      expect(await append(server.calls, `$$${stream}`, [event], expected)).toEqual(first);
+      await append(server.calls, `$$${stream}`, [later], revision);
+      expect(await append(server.calls, `$$${stream}`, [event], expected)).toEqual(first);
+      const other = { ...event, id: randomUUID() };
+      const conflict = { current: (revision ?? 0n) + 1n };
+      expect(await append(server.calls, `$$${stream}`, [other], expected)).toMatchObject(conflict);
+    }
+  });
+
   test("says before which revision a deleted stream begins, once it has events again", async () => {
     await append(server.calls, "s", [{}, {}]);
     await append(server.calls, "$$s", [{ type: "$metadata", data: '{"mine":1}' }]);
