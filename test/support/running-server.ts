@@ -37,14 +37,15 @@ export function configOf(...flags: string[]): Config {
   return loadConfig({ flags, environment: {} }).config;
 }
 
-/** `flags` are those of `annals serve`, after `--port 0`, and `--memory` unless they have `--data`. */
+/** `flags` are those of `annals serve`, after `--port 0`, and `--memory` unless they name a store. */
 export async function startTestServer(
   flags: readonly string[] = [],
   parts: ServerParts = {},
 ): Promise<TestServer> {
   const { logger, lines } = recordingLogger();
   const grace = flags.includes("--shutdown-grace-seconds") ? [] : ["--shutdown-grace-seconds", "1"];
-  const memory = flags.includes("--data") ? [] : ["--memory"];
+  const hasStore = flags.includes("--data") || flags.includes("--storage");
+  const memory = hasStore ? [] : ["--memory"];
   const port = flags.includes("--port") ? [] : ["--port", "0"];
   const config = configOf(...memory, ...port, ...grace, ...flags);
   const server = await startServer(config, logger, parts);
