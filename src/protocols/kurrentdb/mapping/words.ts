@@ -43,6 +43,30 @@ function escapes(word: number): number {
   return (controls | others) & 0x80808080;
 }
 
+/** Copies bytes. False: JSON has to escape one of them. */
+export function copiedPlain(
+  from: Words,
+  start: number,
+  end: number,
+  into: Words,
+  at: number,
+): boolean {
+  let escaped = 0;
+  let to = at;
+  let i = start;
+  for (; i + 4 <= end; i += 4, to += 4) {
+    const word = from.view.getInt32(i, true);
+    escaped |= escapes(word);
+    into.view.setInt32(to, word, true);
+  }
+  for (; i < end; i++, to++) {
+    const byte = from.bytes[i] as number;
+    escaped |= escapes(0x61616100 | byte);
+    into.bytes[to] = byte;
+  }
+  return escaped === 0;
+}
+
 /** Whether JSON has to escape one of the bytes. */
 export function needsEscape({ bytes, view }: Words, start: number, end: number): boolean {
   let at = start;

@@ -76,7 +76,7 @@ export class EventStream {
   }
 
   /** Whether every event of a batch is written as it is. */
-  get isPlain(): boolean {
+  private get isPlain(): boolean {
     const { resolvesLinks, linksOf, filter, firstVersion } = this.options;
     return !resolvesLinks && linksOf === undefined && filter === undefined && !firstVersion;
   }
@@ -88,6 +88,10 @@ export class EventStream {
   async write(batch: Batch, how: WriteOptions = {}): Promise<number> {
     const { limit = Infinity, after = 0, onExamined } = how;
     const { view } = this;
+    if (this.isPlain && batch.count <= limit && after === 0 && onExamined === undefined) {
+      this.writer.addAll(batch);
+      return batch.count;
+    }
     let count = 0;
     for (const frames of batch.frames) {
       const reader = new WireReader(bufferOf(frames));

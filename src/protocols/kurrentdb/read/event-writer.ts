@@ -2,6 +2,7 @@
 // prefix before it. The fields are the same in reads and in persistent subscriptions. Messages are
 // written in one go: room is left for their lengths, which are written at the end.
 
+import { enterFrame } from "../../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
 import {
   PrefixedMessages,
@@ -17,6 +18,7 @@ import { needsCodec } from "../mapping/metadata-text.ts";
 import { RecordView } from "../mapping/record-view.ts";
 import { copied, Words } from "../mapping/words.ts";
 import { FixedEntries } from "./fixed-entries.ts";
+import { unusual, usualBytesMax, UsualEvents } from "./usual-event.ts";
 
 /** What a message has beside what the record has, at most: tags, lengths, names and numbers. */
 const envelopeBytes = 256;
@@ -37,6 +39,7 @@ export interface WriterOptions {
 
 export class EventWriter {
   private readonly options: WriterOptions;
+  private readonly usual: UsualEvents;
   private into = nothing;
   private offset = 0;
   private readonly view = new RecordView();
@@ -46,6 +49,7 @@ export class EventWriter {
 
   constructor(options: WriterOptions) {
     this.options = options;
+    this.usual = new UsualEvents(options.structuredIds);
   }
 
   get length(): number {
@@ -56,8 +60,17 @@ export class EventWriter {
   addAll(batch: Batch): void {
     this.room(batch.bytes + batch.count * usualEnvelopeBytes + envelopeBytes);
     for (const frames of batch.frames) {
-      const reader = new WireReader(bufferOf(frames));
-      while (!reader.done) this.addView(this.view.scanFrame(reader));
+      const words = new Words(bufferOf(frames));
+      const reader = new WireReader(words.bytes);
+      while (!reader.done) {
+        const end = enterFrame(reader);
+        const { offset } = reader;
+        const into = this.room(usualBytesMax(end - offset));
+        const after = this.usual.write(words, offset, end, into, this.offset);
+        if (after === unusual) this.add(words.bytes.subarray(offset, end));
+        else this.offset = after;
+        reader.offset = end;
+      }
     }
   }
 

@@ -132,11 +132,7 @@ async function* eventsOfRead(
     if (message.kind !== "batch") continue;
     const { batch } = message;
     const limit = left;
-    const { count, piece } = await pieceOf(events, batch, async (into) => {
-      if (!into.isPlain) return into.write(batch, { limit });
-      into.writer.addAll(batch);
-      return batch.count;
-    });
+    const { count, piece } = await pieceOf(events, batch, (into) => into.write(batch, { limit }));
     left -= count;
     onEvents(count);
     if (piece !== undefined) yield piece;

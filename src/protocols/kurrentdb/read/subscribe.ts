@@ -62,7 +62,7 @@ async function* followAll(
       ? { kind: "after-position", position: Math.min(safe(from.at), head) }
       : { kind: from.kind === "end" ? "end" : "after-position", position: 0 };
   // A position beyond the head was not read from this store: what comes until then is left out.
-  const after = from.kind === "at" ? safe(from.at) : 0;
+  const after = from.kind === "at" && safe(from.at) > head ? safe(from.at) : 0;
   const events = new EventStream(context, formOf(wanted));
   yield confirmation(events) as PrefixedMessages;
   const checkpoints = new Checkpoints(filter?.checkpointEvents ?? Infinity);
@@ -73,6 +73,7 @@ async function* followAll(
       const { batch } = message;
       const before = checkpoints.copy();
       const { piece } = await pieceOf(events, batch, (into) => {
+        if (filter === undefined) return into.write(batch, { after });
         const own = into === events ? checkpoints : before.copy();
         const onExamined = (position: number): void => own.examined(into, position);
         return into.write(batch, { after, onExamined });

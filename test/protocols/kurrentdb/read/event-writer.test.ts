@@ -12,6 +12,10 @@ import type { Batch } from "../../../../src/log/verbs.ts";
 import type { CallerContext } from "../../../../src/protocols/kurrentdb/mapping/context.ts";
 import { EventStream } from "../../../../src/protocols/kurrentdb/read/event-stream.ts";
 import { EventWriter } from "../../../../src/protocols/kurrentdb/read/event-writer.ts";
+import { unusual, UsualEvents } from "../../../../src/protocols/kurrentdb/read/usual-event.ts";
+import { Words } from "../../../../src/protocols/kurrentdb/mapping/words.ts";
+import { composeFrame, enterFrame, recordsIn } from "../../../../src/domain/record.ts";
+import { WireReader } from "../../../../src/domain/wire.ts";
 import { patternOf } from "../../../../src/protocols/kurrentdb/read/pattern.ts";
 
 type Fields = MessageInitShape<typeof RecordedEventSchema>;
@@ -41,7 +45,10 @@ function batchOf(all: readonly Uint8Array[], inFrame = 3): Batch {
 }
 
 function eventsIn(writer: EventWriter): ReadResp_ReadEvent[] {
-  const all = writer.take()?.bytes ?? Buffer.alloc(0);
+  return eventsOf(writer.take()?.bytes ?? Buffer.alloc(0));
+}
+
+function eventsOf(all: Buffer): ReadResp_ReadEvent[] {
   const found: ReadResp_ReadEvent[] = [];
   for (let at = 0; at < all.length;) {
     const end = at + 5 + all.readUInt32BE(at + 1);
@@ -118,6 +125,60 @@ test("whatever is in a record is what the generated codec reads", () => {
         expect(shown?.id?.value.case).toBe(structuredIds ? "structured" : "string");
         if (!structuredIds) expect(shown?.id?.value.value).toBe(event.id);
       }
+    }),
+  );
+});
+
+const plainText = fc.string({
+  unit: fc.constantFrom(..."a b c x y z : - _ é".split(" ")),
+  maxLength: 40,
+});
+const usual: fc.Arbitrary<Fields> = fc.record({
+  stream: plainText.map((name) => `s${name}`),
+  type: plainText.map((name) => `t${name}`),
+  tags: fc.array(plainText, { maxLength: 3 }),
+  metadata: fc.oneof(
+    fc.dictionary(
+      plainText.map((key) => `x${key}`),
+      plainText,
+      { maxKeys: 4 },
+    ),
+    fc.record({ "kurrentdb-metadata": fc.string({ minLength: 1, maxLength: 300 }) }),
+  ),
+  contentType: fc.constantFrom("application/json", ""),
+  data: fc.uint8Array({ minLength: 40, maxLength: 300 }),
+});
+
+test("usual events are written in one walk, and the same as by fields", () => {
+  const place = fc.record({
+    version: fc.nat(2 ** 31),
+    position: fc.integer({ min: 1, max: 2 ** 40 }),
+    micros: fc.integer({ min: 16e14, max: 19e14 }),
+    principal: fc.constantFrom("", "ann"),
+    traceParent: fc.constantFrom("", "00-1-2-01"),
+    hasOwnId: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(usual, place), { maxLength: 6 }), fc.boolean(), (all, ids) => {
+      const id = "0a0b0c0d-0e0f-4011-8213-141516171819";
+      const frames = all.map(([event, { version, position, micros, hasOwnId, ...added }]) => {
+        const body = recordOf(hasOwnId ? event : { ...event, id });
+        const ownId = hasOwnId ? id : "";
+        return composeFrame(body, version, position, micros, { ...added, ownId });
+      });
+      const events = new UsualEvents(ids);
+      const target = new Words(Buffer.alloc(64 * 1024));
+      let at = 0;
+      for (const frame of frames) {
+        const words = new Words(Buffer.from(frame));
+        const reader = new WireReader(words.bytes);
+        const end = enterFrame(reader);
+        at = events.write(words, reader.offset, end, target, at);
+        expect(at).not.toBe(unusual);
+      }
+      const byFields = new EventWriter({ structuredIds: ids });
+      for (const frame of frames) for (const record of recordsIn(frame)) byFields.add(record);
+      expect(eventsOf(target.bytes.subarray(0, at))).toEqual(eventsIn(byFields));
     }),
   );
 });
