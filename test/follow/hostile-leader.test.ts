@@ -17,7 +17,7 @@ import {
   type CopyRequest,
 } from "../../src/gen/annals/v1/backup_service_pb.js";
 import { EpochCause, EpochSchema, FollowerPhase } from "../../src/gen/annals/v1/info_pb.js";
-import { seal } from "../../src/storage/leveldb/format/checksum.ts";
+import { seal } from "../../src/storage/leveldb/format/keys.ts";
 import {
   composeChunk,
   hashOf,

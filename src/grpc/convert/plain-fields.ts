@@ -28,12 +28,12 @@ export function nameIn(reader: WireReader, bytesMax: number): string {
     const byte = bytes[i] as number;
     if (byte < 0x20 || byte > 0x7e) return unicodeNameIn(bytes.subarray(offset, end));
   }
-  return asciiIn(bytes, offset, end);
+  return (bytes as Buffer).toString("latin1", offset, end);
 }
 
 function unicodeNameIn(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) leave();
-  // The request is a `Buffer`, and so are its views, here and in `asciiIn`.
+  // The request is a `Buffer`, and so are its views, wherever they become text.
   const name = (bytes as Buffer).toString("utf8");
   if (control.test(name)) leave();
   return name;

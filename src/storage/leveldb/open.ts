@@ -22,7 +22,7 @@ import {
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
-import { askedSeldom, freeBytes, networkFileSystem, usedBytes } from "./folder/file-system.ts";
+import { freeBeyond, freeBytes, networkFileSystem, usedBytes } from "./folder/file-system.ts";
 import { copyStore } from "./copy/copy-store.ts";
 import { openTarget } from "./copy/copy-target.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
@@ -182,8 +182,7 @@ interface Held {
 }
 
 function spareBytesOf({ folder, spareBytes, reserveBytes }: LevelStorageOptions): () => number {
-  const reserve = reserveBytes ?? reserveBytesDefault;
-  return spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve);
+  return spareBytes ?? freeBeyond(folder, reserveBytes ?? reserveBytesDefault);
 }
 
 async function spaceOf({ folder, reserveBytes }: LevelStorageOptions): Promise<SpaceFacts> {

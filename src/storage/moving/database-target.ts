@@ -14,7 +14,7 @@ import {
   type StoredEntry,
 } from "../copy.ts";
 import { eventsOf, receivedPart, type ChainEnd } from "../leveldb/copy/received-log.ts";
-import { unseal } from "../leveldb/format/checksum.ts";
+import { unseal } from "../leveldb/format/keys.ts";
 import type { Chunk } from "../leveldb/format/chunk.ts";
 import { historyOf, withNewEpoch } from "../leveldb/folder/identity.ts";
 import { changesAmong } from "../leveldb/write/side-values.ts";

@@ -1,8 +1,7 @@
 // What a copy keeps about itself: a side value that is written with everything that it receives.
 
 import { corruption } from "../../../domain/errors.ts";
-import { unseal } from "../format/checksum.ts";
-import { prefixSideValue, sideValueSpaceNumbers } from "../format/keys.ts";
+import { prefixSideValue, sideValueSpaceNumbers, unseal } from "../format/keys.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 
 export interface CopyState {

@@ -20,9 +20,8 @@ import {
   type CopyTarget,
   type StoredEntry,
 } from "../../copy.ts";
-import { unseal } from "../format/checksum.ts";
 import { formatVersion, openChunk, recordOf, type Chunk } from "../format/chunk.ts";
-import { chunkKey, isCopyState, prefixSideValue } from "../format/keys.ts";
+import { chunkKey, isCopyState, prefixSideValue, unseal } from "../format/keys.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
 import type { OpenStore } from "../state/open-store.ts";

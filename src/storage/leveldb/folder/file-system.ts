@@ -47,14 +47,15 @@ export async function usedBytes(folder: string): Promise<number> {
 const ampleBytes = 512 * 1024 * 1024;
 const askEveryMs = 50;
 
-/** `ask` with its result reused for some milliseconds while there is ample space. */
-export function askedSeldom(ask: () => number): () => number {
+/** Answers how many bytes are free beyond a reserve. While there is ample space, it knows. */
+export function freeBeyond(folder: string, reserveBytes: number): () => number {
   let known = 0;
   let askedAtMs = Number.NEGATIVE_INFINITY;
   return () => {
     const now = performance.now();
     if (known > ampleBytes && now - askedAtMs < askEveryMs) return known;
-    known = ask();
+    const { bavail, bsize } = statfsSync(folder);
+    known = bavail * bsize - reserveBytes;
     askedAtMs = now;
     return known;
   };

@@ -26,8 +26,7 @@ import { hash } from "node:crypto";
 import { corruption } from "../../../domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import { WireReader } from "../../../domain/wire.ts";
-import { checksum } from "./checksum.ts";
-import { chunkKey, readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
+import { chunkKey, readUint32, readUint64, writeUint32, writeUint64, checksum } from "./keys.ts";
 
 /** Of a store. 2: its postings may have parts that version 1 did not know (posting.ts). */
 export const formatVersion = 2;

@@ -27,8 +27,14 @@
 
 import { corruption } from "../../../domain/errors.ts";
 import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
-import { checksum, checksumBytes, unseal } from "./checksum.ts";
-import { readUint64, writeUint32, type TermNumber } from "./keys.ts";
+import {
+  readUint64,
+  writeUint32,
+  type TermNumber,
+  checksum,
+  checksumBytes,
+  unseal,
+} from "./keys.ts";
 
 export interface Posting {
   /** First and last position of the chunk. */
@@ -63,12 +69,12 @@ const partRemoved = 0;
 export const postingRecordsBytesMax = 16 * 1024;
 
 /**
- * The value to store under `key` for a posting of a chunk of `count` events, with the framed
- * records if the posting keeps them.
+ * The value to store under `key` for a posting of a chunk, with the framed records if the posting
+ * keeps them.
  */
 export function composePosting(
   key: Uint8Array,
-  count: number,
+  { first: chunkFirst, count }: { readonly first: number; readonly count: number },
   { before, ordinals, previous = 0, streams = [], removedRecords }: PostingParts,
   frames: readonly Uint8Array[] = [],
 ): Uint8Array {
@@ -83,7 +89,7 @@ export function composePosting(
     i += take;
   }
   numbers[2] = (numbers.length - 3) / 2;
-  if (previous > 0) numbers.push(partPrevious, readUint64(key, 9) - count + 1 - previous);
+  if (previous > 0) numbers.push(partPrevious, chunkFirst - previous);
   if (streams.length > 0) numbers.push(partStreams, ...streams);
   if (removedRecords > 0) numbers.push(partRemoved, removedRecords);
   let bytes = 0;

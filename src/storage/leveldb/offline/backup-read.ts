@@ -8,8 +8,7 @@ import { BackupRefused, readBackupFile } from "./backup-file.ts";
 import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
 import { historyOf } from "../folder/identity.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
-import { unseal } from "../format/checksum.ts";
-import { prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
+import { prefixOldSnapshot, prefixSideValue, unseal } from "../format/keys.ts";
 import type { Entry } from "../kv/kv.ts";
 
 /** All chunks of the backup, in order. Throws BackupRefused. */

@@ -10,9 +10,8 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { CopyRefused } from "../../copy.ts";
 import type { CopiedState, CopiedStore, CopyPart, CopyStart, StoredEntry } from "../../copy.ts";
 import { receivedPart } from "../copy/received-log.ts";
-import { unseal } from "../format/checksum.ts";
 import { firstHash } from "../format/chunk.ts";
-import { isCopyState, prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
+import { isCopyState, prefixOldSnapshot, prefixSideValue, unseal } from "../format/keys.ts";
 import { makeFolder, syncFolder } from "../folder/durable-file.ts";
 import { BackupFileWriter, BackupRefused } from "./backup-file.ts";
 import {

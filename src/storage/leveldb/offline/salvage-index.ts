@@ -3,7 +3,6 @@
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import { scanRecord } from "../../../domain/record.ts";
-import { unseal } from "../format/checksum.ts";
 import { recordOf } from "../format/chunk.ts";
 import {
   prefixId,
@@ -12,6 +11,7 @@ import {
   readUint64,
   TermKind,
   type TermNumber,
+  unseal,
 } from "../format/keys.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";

@@ -9,13 +9,12 @@ import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { Query, QueryItem } from "../../../domain/query.ts";
 import { scanPlacement } from "../../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
-import { unseal } from "../format/checksum.ts";
 import { frameOffsets, isIdFromClient, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
 import { entriesOf, readable } from "./lifecycles.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import type { Term } from "../state/terms.ts";
-import { idKey, readUint64, TermKind } from "../format/keys.ts";
+import { idKey, readUint64, TermKind, unseal } from "../format/keys.ts";
 import { partsOfItem } from "./plan.ts";
 import { EngineRead } from "./read.ts";
 import type { TermHead } from "../state/term-table.ts";
@@ -36,7 +35,7 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
     store.lifecycles.isEmpty ? noLifecycles : lifecyclesOf(store, streams, replaced),
     versionsOf(store, streams, head.position),
     ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
-    matchesOf(store, request.conditions, head.position),
+    request.conditions.length > 0 ? matchesOf(store, request.conditions, head.position) : [],
   ]);
   return { head, versions, lifecycles, events, matches };
 }

@@ -177,9 +177,15 @@ export class HotRecords {
     const count = positions.length;
     const framesAt = headWords + 2 * count;
     const size = framesAt + Math.ceil(frames.length / wordBytes);
-    if (frames.length > runBytesMax || size > this.segmentWords / 2) return false;
-    const address = this.allocate(size);
-    const { bytes, words, offset } = this.placeOf(address);
+    const { segmentWords, segmentCount } = this;
+    if (frames.length > runBytesMax || size > segmentWords / 2) return false;
+    let index = Math.floor(this.end / segmentWords);
+    if (this.end % segmentWords > segmentWords - size) this.end = ++index * segmentWords;
+    const { bytes, words } = (this.segments[index % segmentCount] ??= newSegment(segmentWords));
+    this.lowest = Math.max(this.lowest, (index + 1 - segmentCount) * segmentWords);
+    const address = this.end;
+    const offset = address - index * segmentWords;
+    this.end += size;
     words[offset] = number;
     words[offset + 1] = previous;
     words[offset + 2] = before;
@@ -192,18 +198,6 @@ export class HotRecords {
     const forgotten = this.newest.set(number, address);
     this.barrier = Math.max(this.barrier, forgotten + 1);
     return true;
-  }
-
-  private allocate(size: number): number {
-    const { segmentWords, segmentCount } = this;
-    let index = Math.floor(this.end / segmentWords);
-    if (this.end % segmentWords > segmentWords - size) this.end = ++index * segmentWords;
-    const slot = index % segmentCount;
-    this.segments[slot] ??= newSegment(segmentWords);
-    this.lowest = Math.max(this.lowest, (index + 1 - segmentCount) * segmentWords);
-    const address = this.end;
-    this.end += size;
-    return address;
   }
 
   private placeOf(address: number): Segment & { readonly offset: number } {

@@ -2,7 +2,7 @@
 // always reports a name that was. It tells which streams have no lifecycle if the lifecycles of all
 // streams do not fit into memory.
 
-import { keyedHash, randomKey } from "./keyed-hash.ts";
+import { keyedHash, randomKey } from "./known-keys.ts";
 
 /** 2 MiB. With two million names, one in fifty other names is reported by mistake. */
 const bitsLog2 = 24;

@@ -3,7 +3,7 @@
 // spread over shards by their hash. A shard is small enough to be enlarged or compacted within one
 // turn of the event loop. When a shard is full, terms that were not used for a round are evicted.
 
-import { keyedHash, randomKey } from "./keyed-hash.ts";
+import { keyedHash, randomKey } from "./known-keys.ts";
 import type { TermKind, TermNumber } from "../format/keys.ts";
 
 /** A term as of some head. Immutable: a commit replaces it. */
@@ -90,7 +90,7 @@ export class TermTable {
       const length = words[at] as number;
       const end = at + 1 + length;
       if (this.hasForgotten || length > nameWordsMax) return undefined;
-      makeRoom(length);
+      if (asked.length < length) enlargeAsked(length);
       asked.set(words.subarray(at + 1, end));
       packedWords.set(words.subarray(end, end + packedWords.length));
       const hash = keyedHash(hashKey, asked, length);
@@ -107,7 +107,8 @@ export class TermTable {
 function ask(kind: TermKind, name: string): number {
   const size = name.length;
   // A UTF-16 unit takes at most three bytes.
-  makeRoom(((size * 3) >>> 2) + 2);
+  const wordsMax = ((size * 3) >>> 2) + 2;
+  if (asked.length < wordsMax) enlargeAsked(wordsMax);
   const words = asked;
   let count = 1;
   let seen = 0;
@@ -139,8 +140,7 @@ function ask(kind: TermKind, name: string): number {
   return count;
 }
 
-function makeRoom(words: number): void {
-  if (asked.length >= words) return;
+function enlargeAsked(words: number): void {
   askedBytes = Buffer.alloc(words * 8);
   asked = wordsOf(askedBytes);
 }

@@ -6,8 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { corruption } from "../../../domain/errors.ts";
 import { positionMax } from "../../../domain/limits.ts";
 import { memoryShare } from "../../../process-memory.ts";
-import { unseal } from "../format/checksum.ts";
-import { bornAt, postingKey, readUint64, termKey } from "../format/keys.ts";
+import { bornAt, postingKey, readUint64, termKey, unseal } from "../format/keys.ts";
 import type { TermKind, TermNumber } from "../format/keys.ts";
 import type { Kv } from "../kv/kv.ts";
 import { lastPosition, openPosting } from "../format/posting.ts";
@@ -123,7 +122,9 @@ export class Terms {
 
   /** Undefined: it is to be loaded. */
   private cached(terms: readonly Term[]): (TermHead | undefined)[] {
-    return terms.map(({ kind, name }) => this.table.get(kind, name));
+    const found: (TermHead | undefined)[] = [];
+    for (const { kind, name } of terms) found.push(this.table.get(kind, name));
+    return found;
   }
 
   /** As `cached`, all as of one head, although others get the thread in between. */

@@ -150,7 +150,7 @@ async function planPostings(
     const removedRecords = posting && removedRecordsIn(posting, stream, frames);
     if (removedRecords === undefined || posting?.chunkFirst !== chunk.first)
       throw missing(chunk, stream);
-    const rewritten = composePosting(key, chunk.count, { ...posting, removedRecords });
+    const rewritten = composePosting(key, chunk, { ...posting, removedRecords });
     return { term, entry: [key, rewritten], freed: (value?.length ?? 0) - rewritten.length };
   });
 }
@@ -185,7 +185,7 @@ async function planRemovedPostings(
     const { before, ordinals, removedRecords } = posting;
     if (removedRecords > 0 || before + ordinals.length < shortListMax) return [];
     const allRemoved = { ...posting, removedRecords: ordinals.length };
-    const rewritten = composePosting(key, chunk.count, allRemoved);
+    const rewritten = composePosting(key, chunk, allRemoved);
     return [{ term, entry: [key, rewritten], freed: 0 }];
   });
 }

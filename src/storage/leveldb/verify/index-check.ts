@@ -6,7 +6,6 @@ import { isDeepStrictEqual } from "node:util";
 import { AnnalsError } from "../../../domain/errors.ts";
 import { categoryOf, positionInId } from "../../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
-import { unseal } from "../format/checksum.ts";
 import { frameOffsets, isIdFromClient, openChunk, recordOf, type Chunk } from "../format/chunk.ts";
 import {
   bornAt,
@@ -18,6 +17,7 @@ import {
   termKey,
   termNumber,
   type TermNumber,
+  unseal,
 } from "../format/keys.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";

@@ -3,7 +3,6 @@
 // repaired.
 
 import { AnnalsError } from "../../../domain/errors.ts";
-import { unseal } from "../format/checksum.ts";
 import type { Chunk } from "../format/chunk.ts";
 import { IndexCheck, type Found, type IndexTotals } from "./index-check.ts";
 import {
@@ -15,6 +14,7 @@ import {
   prefixTerm,
   readUint64,
   sideValueSpaceNumbers,
+  unseal,
 } from "../format/keys.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "./log-walk.ts";

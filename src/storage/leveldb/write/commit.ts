@@ -5,7 +5,6 @@
 import { setImmediate } from "node:timers/promises";
 import { categoryOf, isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import type { Commit } from "../../storage.ts";
-import { checksumBytes, seal } from "../format/checksum.ts";
 import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
 import type { Chunk, Reclaimed, TimedEvents } from "../format/chunk.ts";
 import {
@@ -17,6 +16,8 @@ import {
   termNumber,
   writeUint64,
   type TermNumber,
+  checksumBytes,
+  seal,
 } from "../format/keys.ts";
 import { composePosting, postingRecordsBytesMax, type Posting } from "../format/posting.ts";
 import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
@@ -216,7 +217,7 @@ function putPosting(
   const frames = isKept ? framesToKeep(events, ordinals) : [];
   const previous = head.lastChunk;
   const posting = { before: head.count, ordinals, previous, streams, removedRecords };
-  const value = composePosting(key, chunk.count, posting, frames);
+  const value = composePosting(key, chunk, posting, frames);
   operations.push([key, value]);
   if (isStream) {
     // What not every read of a stream returns is not kept in memory.

@@ -7,8 +7,7 @@
 //   value   position of the event at the version (8), the encoded Snapshot, CRC-32 of key and value
 
 import { snapshotName } from "../../../domain/snapshot.ts";
-import { seal, unseal } from "../format/checksum.ts";
-import { prefixOldSnapshot, readUint64 } from "../format/keys.ts";
+import { prefixOldSnapshot, readUint64, seal, unseal } from "../format/keys.ts";
 import type { Kv, Operation } from "../kv/kv.ts";
 import { sideValueKey } from "./side-values.ts";
 

@@ -11,8 +11,14 @@
 
 import { AnnalsError, corruption, invariant } from "../../../domain/errors.ts";
 import type { SideValue, SideValueChange, SideValuePage, SideValueSpace } from "../../storage.ts";
-import { seal, unseal } from "../format/checksum.ts";
-import { prefixSideValue, readUint64, sideValueSpaceNumbers, writeUint64 } from "../format/keys.ts";
+import {
+  prefixSideValue,
+  readUint64,
+  sideValueSpaceNumbers,
+  writeUint64,
+  seal,
+  unseal,
+} from "../format/keys.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
 

@@ -9,9 +9,8 @@
 import { corruption } from "../../../domain/errors.ts";
 import { positionInId } from "../../../domain/event.ts";
 import { isShortest, scanRecord } from "../../../domain/record.ts";
-import { seal, unseal } from "../format/checksum.ts";
 import { frameOffsets, isIdFromClient, openChunk, recordOf, type Chunk } from "../format/chunk.ts";
-import { chunkKey, idKey, upgradeKey, writeUint64 } from "../format/keys.ts";
+import { chunkKey, idKey, upgradeKey, writeUint64, seal, unseal } from "../format/keys.ts";
 import type { Kv, Operation } from "../kv/kv.ts";
 
 const operationsMax = 2_000;

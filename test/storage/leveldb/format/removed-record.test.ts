@@ -143,7 +143,11 @@ describe("a chunk whose space was reclaimed", () => {
 
 test("a posting with removed records has their number instead of records", () => {
   const key = postingKey(128, 40);
-  const value = composePosting(key, 10, { before: 5, ordinals: [0, 1, 7], removedRecords: 2 });
+  const value = composePosting(
+    key,
+    { first: 31, count: 10 },
+    { before: 5, ordinals: [0, 1, 7], removedRecords: 2 },
+  );
   expect(openPosting(key, value)).toEqual({
     chunkFirst: 31,
     chunkLast: 40,

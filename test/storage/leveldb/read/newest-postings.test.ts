@@ -194,7 +194,8 @@ async function rewrite(
       const posting = openPosting(key, value);
       const { before, ordinals, removedRecords, records, chunkFirst, chunkLast } = posting;
       const given = { before, ordinals, removedRecords, ...parts(posting, i) };
-      return [key, composePosting(key, chunkLast - chunkFirst + 1, given, framesIn(records))];
+      const chunk = { first: chunkFirst, count: chunkLast - chunkFirst + 1 };
+      return [key, composePosting(key, chunk, given, framesIn(records))];
     }),
   );
 }

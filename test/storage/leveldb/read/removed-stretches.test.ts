@@ -172,8 +172,8 @@ describe("removed events whose space was reclaimed", () => {
     const [key, value] = (await kv.page(range)).at(-1) ?? expect.unreachable();
     const posting = openPosting(key, value);
     const { before, ordinals, chunkFirst, chunkLast } = posting;
-    const count = chunkLast - chunkFirst + 1;
-    const wrong = composePosting(key, count, { before, ordinals, removedRecords: ordinals.length });
+    const place = { first: chunkFirst, count: chunkLast - chunkFirst + 1 };
+    const wrong = composePosting(key, place, { before, ordinals, removedRecords: ordinals.length });
     await kv.write([[key, wrong]]);
     expect(await findings()).toEqual([expect.stringContaining("calls removed")]);
     await kv.write([[key, value]]);

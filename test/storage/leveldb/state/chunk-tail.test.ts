@@ -1,7 +1,7 @@
 // The newest chunks in memory: what is removed from them does not stay there.
 import { expect, test } from "vitest";
 import type { Chunk } from "../../../../src/storage/leveldb/format/chunk.ts";
-import { ChunkTail } from "../../../../src/storage/leveldb/state/chunk-tail.ts";
+import { ChunkTail } from "../../../../src/storage/leveldb/state/open-store.ts";
 
 const MiB = 1024 * 1024;
 const large = Buffer.alloc(MiB);

@@ -1,6 +1,6 @@
 // What the table of terms answers is what was set last, or nothing, whatever came and went.
 import { expect, test } from "vitest";
-import { keyedHash, randomKey } from "../../../../src/storage/leveldb/state/keyed-hash.ts";
+import { keyedHash, randomKey } from "../../../../src/storage/leveldb/state/known-keys.ts";
 import { TermKind } from "../../../../src/storage/leveldb/format/keys.ts";
 import { shardCount, TermTable } from "../../../../src/storage/leveldb/state/term-table.ts";
 import type { TermHead } from "../../../../src/storage/leveldb/state/term-table.ts";

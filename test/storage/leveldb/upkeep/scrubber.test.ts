@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ownId } from "../../../../src/domain/event.ts";
-import { seal } from "../../../../src/storage/leveldb/format/checksum.ts";
 import {
   chunkKey,
   idKey,
   postingKey,
   termKey,
   termNumber,
+  seal,
 } from "../../../../src/storage/leveldb/format/keys.ts";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";

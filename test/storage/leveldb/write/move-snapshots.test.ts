@@ -2,7 +2,7 @@
 // start is cut off, and nothing of them is lost, doubled or taken for sound.
 import { expect, test } from "vitest";
 import { AnnalsError } from "../../../../src/domain/errors.ts";
-import { seal } from "../../../../src/storage/leveldb/format/checksum.ts";
+import { seal } from "../../../../src/storage/leveldb/format/keys.ts";
 import type { Kv, Operation } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
