@@ -60,8 +60,8 @@ export function readMethods(services: ServiceContext) {
     subscribeEpoch: epochField(tagSubscribeEpoch, epoch),
   };
   return {
-    read: (request, call) => read(context, request, call),
-    subscribe: (request, call) => subscribe(context, request, call),
+    read: readWith(context),
+    subscribe: subscribeWith(context),
     load: (request, call) => load(context, request, call),
     getEvent: (request, call) =>
       context.environment.largeAnswers.make(call, () => getEvent(context, request, call)),
@@ -79,26 +79,27 @@ async function getEvent(
   return wrap(tagEvent, inView(record, view, limits));
 }
 
-async function* read(
-  { log, limits, epoch, readEpoch }: ReadContext,
-  wire: ReadRequest,
-  call: Call,
-): AsyncGenerator<Answer<ReadResponse> | MessageParts | RepeatableMessage> {
-  const [request, view] = convertRead(wire, limits);
-  if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfRead(request));
-  let first = true;
-  for await (const message of log.read(request, call.signal, call.gate)) {
-    if (message.kind !== "batch") yield readEnd(message.end, epoch);
-    else {
-      const { batch } = message;
-      const isFirst = first;
-      yield* repeatable(batch, () => {
-        const messages = batchInParts(batch, tagReadBatch, view, limits);
-        return isFirst ? withEpoch(messages, readEpoch) : messages;
-      });
+function readWith({ log, limits, epoch, readEpoch }: ReadContext) {
+  return async function* (
+    wire: ReadRequest,
+    call: Call,
+  ): AsyncGenerator<Answer<ReadResponse> | MessageParts | RepeatableMessage> {
+    const [request, view] = convertRead(wire, limits);
+    if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfRead(request));
+    let first = true;
+    for await (const message of log.read(request, call.signal, call.gate)) {
+      if (message.kind !== "batch") yield readEnd(message.end, epoch);
+      else {
+        const { batch } = message;
+        const isFirst = first;
+        yield* repeatable(batch, () => {
+          const messages = batchInParts(batch, tagReadBatch, view, limits);
+          return isFirst ? withEpoch(messages, readEpoch) : messages;
+        });
+      }
+      first = false;
     }
-    first = false;
-  }
+  };
 }
 
 /** The first message also has the epoch. */
@@ -118,31 +119,32 @@ function readEnd({ head, after, eventCount, streamVersion }: ReadEnd, epoch: str
   return create(ReadResponseSchema, { message: { case: "end", value: end }, epoch });
 }
 
-async function* subscribe(
-  { log, limits, epoch, subscribeEpoch }: ReadContext,
-  wire: SubscribeRequest,
-  call: Call,
-): AsyncGenerator<Answer<SubscribeResponse> | MessageParts | RepeatableMessage> {
-  const [request, view] = convertSubscribe(wire, limits);
-  if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
-  let first = true;
-  // It is live: the epoch was in the message that said so.
-  const offer = (batch: Batch): boolean => {
-    const { prefixed } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
-    return prefixed !== undefined && call.offer(prefixed);
-  };
-  for await (const message of log.subscribe(request, call.signal, call.gate, offer)) {
-    if (message.kind !== "batch") yield progress(message, epoch);
-    else {
-      const { batch } = message;
-      const isFirst = first;
-      yield* repeatable(batch, () => {
-        const { messages } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
-        return isFirst ? withEpoch(messages, subscribeEpoch) : messages;
-      });
+function subscribeWith({ log, limits, epoch, subscribeEpoch }: ReadContext) {
+  return async function* (
+    wire: SubscribeRequest,
+    call: Call,
+  ): AsyncGenerator<Answer<SubscribeResponse> | MessageParts | RepeatableMessage> {
+    const [request, view] = convertSubscribe(wire, limits);
+    if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
+    let first = true;
+    // It is live: the epoch was in the message that said so.
+    const offer = (batch: Batch): boolean => {
+      const { prefixed } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+      return prefixed !== undefined && call.offer(prefixed);
+    };
+    for await (const message of log.subscribe(request, call.signal, call.gate, offer)) {
+      if (message.kind !== "batch") yield progress(message, epoch);
+      else {
+        const { batch } = message;
+        const isFirst = first;
+        yield* repeatable(batch, () => {
+          const { messages } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+          return isFirst ? withEpoch(messages, subscribeEpoch) : messages;
+        });
+      }
+      first = false;
     }
-    first = false;
-  }
+  };
 }
 
 const progressCases = {

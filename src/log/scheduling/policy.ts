@@ -4,8 +4,6 @@
 // costs, scheduled-read.ts and the lists report them, and client-memory.ts counts what is held for
 // clients.
 
-import type { Batch } from "../../storage/storage.ts";
-
 const KiB = 1024;
 
 export const schedulingPolicy = Object.freeze({
@@ -107,23 +105,4 @@ export const schedulingPolicy = Object.freeze({
 /** The approximate cost of a piece of a list. */
 export function listCost({ limit }: { readonly limit: number }): number {
   return limit * schedulingPolicy.listEntryBytes;
-}
-
-/** Whether the frames of a batch are whole chunks. */
-function isWholeChunks({ count, bytes, frames }: Batch): boolean {
-  return count > 0 && bytes >= frames.length * schedulingPolicy.wholeChunkBytesMin;
-}
-
-/** The cost of reading the batch. Undefined: the read had ended. */
-export function costOf(batch: Batch | undefined): number {
-  if (batch === undefined) return 0;
-  if (isWholeChunks(batch)) return batch.bytes * schedulingPolicy.wholeChunkCostShare;
-  // Without a match, the engine examined as much as it does before it reports progress.
-  return batch.count === 0 ? schedulingPolicy.turnBytes : batch.bytes;
-}
-
-/** The approximate cost of the next batch. */
-export function nextCost(batch: Batch): number {
-  const { turnBytes, wholeChunkCostShare } = schedulingPolicy;
-  return isWholeChunks(batch) ? Math.floor(turnBytes * wholeChunkCostShare) : turnBytes;
 }

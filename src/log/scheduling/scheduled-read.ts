@@ -9,7 +9,7 @@
 
 import type { Batch, StorageRead, Storage } from "../../storage/storage.ts";
 import type { ClientMemory } from "./client-memory.ts";
-import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
+import { schedulingPolicy } from "./policy.ts";
 import type { Gate } from "./scheduler.ts";
 
 export interface Source {
@@ -90,28 +90,45 @@ export async function* scheduledRead(
         continue;
       }
       let batch: HeldBatch | undefined;
+      let costs = costsOfNothing;
       try {
         const batchBytes = memory?.isLarge === true ? frugalBytesOf(read) : read.batchBytes;
         const positions = { first, last };
         engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
         const next = await engine.next();
-        batch =
-          next.done === true
-            ? undefined
-            : new HeldBatch(next.value, source, { ...read, positions }, rest);
+        const found = next.done === true ? undefined : next.value;
+        batch = found && new HeldBatch(found, source, { ...read, positions }, rest);
+        costs = found === undefined ? costsOfNothing : costsOf(found);
       } finally {
-        gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
+        gate.leave(expectedCost, Math.max(costMin, costs.spent));
       }
       if (batch === undefined || isOver(signal)) return;
       if (isForwards) first = batch.through + 1;
       else last = batch.through - 1;
       if (memory?.isLarge === true) await close();
-      expectedCost = nextCost(batch);
+      expectedCost = costs.next;
       yield batch;
     }
   } finally {
     await close();
   }
+}
+
+/** What a batch has cost, and what the next one of its read is expected to cost. */
+interface BatchCosts {
+  readonly spent: number;
+  readonly next: number;
+}
+
+/** The read had ended, or has failed. */
+const costsOfNothing: BatchCosts = { spent: 0, next: 0 };
+
+function costsOf({ count, bytes, frames }: Batch): BatchCosts {
+  const { turnBytes, wholeChunkBytesMin, wholeChunkCostShare: share } = schedulingPolicy;
+  const areWholeChunks = count > 0 && bytes >= frames.length * wholeChunkBytesMin;
+  if (areWholeChunks) return { spent: bytes * share, next: Math.floor(turnBytes * share) };
+  // Without a match, the engine examined as much as it does before it reports progress.
+  return { spent: count === 0 ? turnBytes : bytes, next: turnBytes };
 }
 
 function isOver(signal: AbortSignal | undefined): boolean {

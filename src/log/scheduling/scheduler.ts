@@ -51,22 +51,19 @@ export interface Gate {
 }
 
 export class Scheduler {
+  /** Pieces that wait, over all gates. */
+  waitingCount = 0;
   /** The announced cost of the admitted pieces. */
   private insideBytes = 0;
   /** The cost of the finished pieces of this turn. */
   private spentBytes = 0;
   private unwantedCount = 0;
   private turning = false;
-  private waiting = 0;
   /** The gates where something waits. The first one is next. */
   private readonly ring = new Fifo<ConnectionGate>();
-  /** Counts the times when nothing waited: a gate owes only to those that waited beside it. */
+  /** Counts the times when all that waited was admitted: a gate owes only to those beside it. */
   private contention = 0;
   private readonly gates = new WeakMap<object, Gate>();
-
-  get waitingCount(): number {
-    return this.waiting;
-  }
 
   /** The gate of a connection, or of anything else whose work is counted together. */
   gateOf(owner: object): Gate {
@@ -75,45 +72,38 @@ export class Scheduler {
     return gate;
   }
 
-  enter(gate: ConnectionGate, bytes: number, signal?: Wanted): Promise<void> | undefined {
-    if (this.waiting === 0 && this.hasRoom(bytes)) {
-      this.admit(gate, bytes);
-      return undefined;
-    }
+  /** Admits a piece, if there is room for it in this turn. */
+  admits(gate: ConnectionGate, bytes: number): boolean {
+    const taken = this.insideBytes + this.spentBytes;
+    if (taken > 0 && taken + bytes > turnBytes) return false;
+    this.insideBytes += bytes;
+    gate.owedBytes += bytes;
+    return true;
+  }
+
+  wait(gate: ConnectionGate, bytes: number, signal?: Wanted): Promise<void> {
     if (gate.line.size === 0) this.ring.push(gate);
     if (gate.contention !== this.contention) gate.owedBytes = 0;
     gate.contention = this.contention;
-    this.waiting++;
+    this.waitingCount++;
     return new Promise((enter) => gate.line.push({ bytes, signal, enter }));
   }
 
-  leave(gate: ConnectionGate, bytes: number, spentBytes?: number): void {
-    const cost = spentBytes === undefined ? 0 : Math.max(spentBytes, readBytesMin);
+  finished(bytes: number, cost: number): void {
     this.insideBytes -= bytes;
     this.spentBytes += cost;
-    gate.owedBytes += cost - bytes;
     if (!this.turning) {
       this.turning = true;
       setImmediate(this.turn);
     }
-    this.letIn();
-  }
-
-  private admit(gate: ConnectionGate, bytes: number): void {
-    this.insideBytes += bytes;
-    gate.owedBytes += bytes;
-  }
-
-  private hasRoom(bytes: number): boolean {
-    const taken = this.insideBytes + this.spentBytes;
-    return taken === 0 || taken + bytes <= turnBytes;
+    if (this.waitingCount > 0) this.letIn();
   }
 
   private readonly turn = (): void => {
     this.turning = false;
     this.spentBytes = 0;
     this.unwantedCount = 0;
-    this.letIn();
+    if (this.waitingCount > 0) this.letIn();
   };
 
   private letIn(): void {
@@ -121,20 +111,21 @@ export class Scheduler {
       const isUnwanted = next.signal?.aborted === true;
       if (isUnwanted) {
         if (++this.unwantedCount > unwantedPerTurn) return;
+        this.insideBytes += next.bytes;
+        gate.owedBytes += next.bytes;
       } else if (gate.owedBytes > 0 && this.ring.size > 1) {
         gate.owedBytes -= quantumBytes;
         this.ring.shift();
         this.ring.push(gate);
         continue;
-      } else if (!this.hasRoom(next.bytes)) {
+      } else if (!this.admits(gate, next.bytes)) {
         // Nobody overtakes it, so that a full batch behind small ones gets in.
         return;
       }
-      if (this.ring.size === 1) gate.owedBytes = 0;
+      if (this.ring.size === 1) gate.owedBytes = next.bytes;
       gate.line.shift();
       if (gate.line.size === 0) this.ring.shift();
-      this.waiting--;
-      this.admit(gate, next.bytes);
+      this.waitingCount--;
       next.enter();
     }
     this.contention++;
@@ -218,10 +209,14 @@ class ConnectionGate implements Gate {
   }
 
   enter(bytes: number, signal?: Wanted): Promise<void> | undefined {
-    return this.scheduler.enter(this, bytes, signal);
+    const { scheduler } = this;
+    if (scheduler.waitingCount === 0 && scheduler.admits(this, bytes)) return undefined;
+    return scheduler.wait(this, bytes, signal);
   }
 
   leave(bytes: number, spentBytes?: number): void {
-    this.scheduler.leave(this, bytes, spentBytes);
+    const cost = spentBytes === undefined ? 0 : Math.max(spentBytes, readBytesMin);
+    this.owedBytes += cost - bytes;
+    this.scheduler.finished(bytes, cost);
   }
 }
