@@ -13,8 +13,8 @@
 // A term is a stream, a category, a type or a tag. Its number is made from the first event that has
 // it: position * 128 + the index of the term in that event.
 //
-// Every value carries a CRC-32 (IEEE 802.3, as in zlib) over its key and itself, so that a corrupted
-// value is detected, and so is a valid value under the wrong key.
+// Every value carries a CRC-32 (IEEE 802.3, as in zlib) over its key and itself: a corrupted value
+// is detected, and so is a valid one under the wrong key.
 
 import { crc32 } from "node:zlib";
 
