@@ -15,6 +15,7 @@ import { Stopping, type CallEnvironment } from "./grpc/transport/call-environmen
 import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
 import { LargeAnswers } from "./grpc/transport/large-answers.ts";
+import { Turns } from "./grpc/transport/turns.ts";
 import { services } from "./grpc/services/services.ts";
 import { methodsOf, type BoundService, type Methods } from "./grpc/transport/methods.ts";
 import type { FollowingStorage } from "./following-server.ts";
@@ -63,6 +64,8 @@ export interface ServerParts {
 
 /** Connections by HTTP/1.1 that came while the store was opened have so long for their exchange. */
 const openingGraceMs = 1_000;
+/** What they make meanwhile is not drawn from the budget: some 20 MiB each, at most. */
+const longRequestsAtOnce = 2;
 
 /** Throws if the store is refused or an address is not available. Then nothing is left open. */
 export async function startServer(
@@ -205,6 +208,7 @@ async function listenerOf(config: Config, logger: Logger, limits: Limits) {
     scheduler: new Scheduler(),
     access,
     largeAnswers: new LargeAnswers(),
+    longRequests: new Turns(longRequestsAtOnce),
     observer: together([calls, slowCalls(config, logger), tracing]),
   };
   const opening = openingHttp({

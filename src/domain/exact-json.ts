@@ -31,7 +31,13 @@ export function* parseExactInSteps(bytes: Uint8Array, shape: JsonShape): Steps<J
   const json = parseJson(bytes);
   if (cost >= stepBytes) yield cost;
   if (json === undefined || shape.depth > jsonDepthMax || !shape.changesNumbers) return json;
-  return yield* exactValue(bytes);
+  return (yield* readInSteps(bytes, true))?.value;
+}
+
+export interface ReadJson {
+  readonly value: Json;
+  /** A key that an object has twice: the last one counts. */
+  readonly repeated: string | undefined;
 }
 
 /** An array or object while it is read, and the key of its next member. */
@@ -43,65 +49,116 @@ interface Open {
 /** What a value costs, as the scheduler counts, and each byte of its text. */
 const valueCost = 32;
 const byteShare = 1 / 8;
+/** Longer strings are read in a step of their own. */
+const longTextBytes = 64 * 1024;
 
-/** The value of a text that `parseJson` has found to be JSON. */
-function* exactValue(json: Uint8Array): Steps<Json> {
+/** What may follow, beside space. */
+type Next = "value" | "value or end" | "key" | "key or end" | "colon" | "comma or end" | "nothing";
+
+/**
+ * Reads a JSON text in steps, of which the longest is that of its longest string. `isExact`: as
+ * `parseExactJson`. Undefined: it is not strict UTF-8 or not JSON.
+ */
+export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson | undefined> {
   const around: Open[] = [];
   const endOf = stringEnds(json);
   const effort = new Effort();
-  for (let i = 0; ; i++) {
+  let next: Next = "value";
+  let read: Json | undefined;
+  let repeated: string | undefined;
+  for (let i = 0; i < json.length; i++) {
     const start = i;
     const inside = around.at(-1);
-    let value: Json;
-    switch (json[i]) {
-      case 0x22: {
-        i = endOf(i);
-        value = parseJson(json.subarray(start, i + 1)) as string;
-        const isKey = inside !== undefined && !Array.isArray(inside.value);
-        if (!isKey || inside.key !== undefined) break;
-        inside.key = value;
-        continue;
-      }
-      case 0x7b:
-        around.push({ value: {}, key: undefined });
-        continue;
-      case 0x5b:
-        around.push({ value: [], key: undefined });
-        continue;
-      case 0x7d:
-      case 0x5d:
-        value = (around.pop() as Open).value;
-        break;
-      case 0x74:
-        value = true;
-        i += 3;
-        break;
-      case 0x66:
-        value = false;
-        i += 4;
-        break;
-      case 0x6e:
-        value = null;
-        i += 3;
-        break;
+    const isInList = inside !== undefined && Array.isArray(inside.value);
+    let value: Json | undefined;
+    const byte = json[i] as number;
+    switch (byte) {
       case 0x20:
       case 0x09:
       case 0x0a:
       case 0x0d:
-      case 0x2c:
-      case 0x3a:
+        if (i % longTextBytes === 0 && effort.spend(longTextBytes * byteShare)) yield effort.take();
         continue;
+      case 0x2c:
+        if (next !== "comma or end") return undefined;
+        next = isInList ? "value" : "key";
+        continue;
+      case 0x3a:
+        if (next !== "colon") return undefined;
+        next = "value";
+        continue;
+      case 0x7b:
+      case 0x5b: {
+        if (next !== "value" && next !== "value or end") return undefined;
+        const isList = byte === 0x5b;
+        around.push({ value: isList ? [] : {}, key: undefined });
+        next = isList ? "value or end" : "key or end";
+        continue;
+      }
+      case 0x7d:
+      case 0x5d: {
+        const isEmpty = next === "value or end" || next === "key or end";
+        const isRight = inside !== undefined && isInList === (byte === 0x5d);
+        if (!isRight || (!isEmpty && next !== "comma or end")) return undefined;
+        value = inside.value;
+        around.pop();
+        break;
+      }
+      case 0x22: {
+        i = endOf(i);
+        if (i >= json.length) return undefined;
+        const text = json.subarray(start, i + 1);
+        if (text.length > longTextBytes) yield text.length * byteShare + effort.take();
+        value = parseJson(text);
+        if (text.length > longTextBytes) yield text.length * byteShare;
+        const isKey = next === "key" || next === "key or end";
+        if (!isKey || value === undefined) break;
+        const { value: object } = inside as Open;
+        (inside as Open).key = value as string;
+        if (repeated === undefined && Object.hasOwn(object, value as string)) {
+          repeated = value as string;
+        }
+        next = "colon";
+        continue;
+      }
       default: {
-        const number = numberAt(json, i);
-        i += number.length - 1;
-        value = isChanged(number) ? exactNumber(number) : Number(number);
+        const scalar = scalarText(json, i);
+        value = scalar === "" ? undefined : scalarOf(scalar, isExact);
+        i += scalar.length - 1;
       }
     }
+    const isEnd = byte === 0x7d || byte === 0x5d;
+    if (value === undefined) return undefined;
+    if (!isEnd && next !== "value" && next !== "value or end") return undefined;
     const into = around.at(-1);
-    if (into === undefined) return value;
-    put(into, value);
+    if (into === undefined) read = value;
+    else put(into, value);
+    next = into === undefined ? "nothing" : "comma or end";
     if (effort.spend(valueCost + (i - start) * byteShare)) yield effort.take();
   }
+  return read === undefined ? undefined : { value: read, repeated };
+}
+
+const literals: Readonly<Record<number, string>> = { 0x74: "true", 0x66: "false", 0x6e: "null" };
+
+/** A number, or one of these. Empty: neither. */
+function scalarText(json: Uint8Array, at: number): string {
+  const byte = json[at] as number;
+  const literal = literals[byte];
+  if (literal === undefined)
+    return byte === 0x2d || (byte >= 0x30 && byte <= 0x39) ? numberAt(json, at) : "";
+  for (let i = 0; i < literal.length; i++) if (json[at + i] !== literal.charCodeAt(i)) return "";
+  return literal;
+}
+
+const numberForm = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+function scalarOf(text: string, isExact: boolean): Json | undefined {
+  if (text === "true") return true;
+  if (text === "false") return false;
+  if (text === "null") return null;
+  if (!numberForm.test(text)) return undefined;
+  return isExact && isChanged(text) ? exactNumber(text) : Number(text);
 }
 
 function put(into: Open, value: Json): void {
@@ -118,22 +175,36 @@ export interface WrittenJson {
 
 /** As `JSON.stringify`. The caller bounds the nesting. */
 export function* jsonTextInSteps(value: Json): Steps<WrittenJson> {
-  const writing: Writing = { parts: [], values: 1, effort: new Effort() };
+  const parts: string[] = [];
+  const writing = { parts, values: 1, effort: new Effort(), isSorted: false };
   yield* write(value, writing);
-  return { text: writing.parts.join(""), values: writing.values };
+  return { text: parts.join(""), values: writing.values };
+}
+
+/** As `canonicalJson`, piece by piece. The caller bounds the nesting, and no number is exact. */
+export function* canonicalInSteps(value: Json, parts: Parts): Steps<void> {
+  yield* write(value, { parts, values: 1, effort: new Effort(), isSorted: true });
+}
+
+/** Takes the text, piece by piece. */
+export interface Parts {
+  push(...text: string[]): void;
 }
 
 interface Writing {
-  readonly parts: string[];
+  readonly parts: Parts;
   values: number;
   readonly effort: Effort;
+  /** Whether keys are sorted. */
+  readonly isSorted: boolean;
 }
 
 function* write(value: Json, writing: Writing): Steps<void> {
-  const { parts, effort } = writing;
+  const { parts, effort, isSorted } = writing;
   const isList = Array.isArray(value);
-  if (!isList && !isJsonObject(value)) return writeScalar(value, parts, effort);
+  if (!isList && !isJsonObject(value)) return yield* writeScalar(value, writing);
   const keys = isList ? [] : Object.keys(value);
+  if (isSorted) keys.sort();
   const { length } = isList ? value : keys;
   writing.values += Math.max(1, length);
   parts.push(isList ? "[" : "{");
@@ -142,15 +213,22 @@ function* write(value: Json, writing: Writing): Steps<void> {
     if (i > 0) parts.push(",");
     if (key !== undefined) parts.push(JSON.stringify(key), ":");
     const member = (isList ? value[i] : value[key as string]) as Json;
-    if (typeof member === "object" && member !== null) yield* write(member, writing);
-    else writeScalar(member, parts, effort);
-    if (effort.spend(valueCost)) yield effort.take();
+    const isShort = (typeof member !== "object" || member === null) && !isLong(member);
+    if (isShort) parts.push(JSON.stringify(member));
+    else yield* write(member, writing);
+    const textCost = typeof member === "string" ? member.length * byteShare : 0;
+    if (effort.spend(valueCost + textCost)) yield effort.take();
   }
   parts.push(isList ? "]" : "}");
 }
 
-function writeScalar(value: Json, parts: string[], effort: Effort): void {
+function isLong(value: Json): value is string {
+  return typeof value === "string" && value.length > longTextBytes;
+}
+
+function* writeScalar(value: Json, { parts, effort }: Writing): Steps<void> {
+  if (isLong(value)) yield value.length * byteShare + effort.take();
   const text = JSON.stringify(value);
+  if (isLong(value)) yield value.length * byteShare;
   parts.push(text);
-  effort.spend(text.length * byteShare);
 }

@@ -79,6 +79,9 @@ export function jsonShape(bytes: Uint8Array): JsonShape {
   return scan.shape;
 }
 
+/** A number that has to be compared with its double takes as long as so many bytes of text. */
+const comparedBytes = 256;
+
 /** As `jsonShape`, part by part. */
 export class JsonScan {
   private readonly bytes: Uint8Array;
@@ -88,22 +91,30 @@ export class JsonScan {
   private values = 1;
   private changesNumbers = false;
   private at = 0;
+  /** Whether it ends at a string with escapes that is longer than `escapedBytesMax`. */
+  hasLongText = false;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, escapedBytesMax = Infinity) {
     this.bytes = bytes;
-    this.endOf = stringEnds(bytes);
+    this.endOf = stringEnds(bytes, escapedBytesMax);
   }
 
-  /** Looks on up to an index. False: there is nothing more to look at. */
-  run(until: number): boolean {
+  /** Looks at about so many bytes more. False: there is nothing more to look at. */
+  run(bytesMax: number): boolean {
     const { bytes, endOf } = this;
     let { depth, deepest, values, at } = this;
+    let until = Math.min(bytes.length, at + bytesMax);
     for (; at < until && depth >= 0; at++) {
       const byte = bytes[at] as number;
-      if (byte === 0x22) at = endOf(at);
-      else if (byte === 0x2d || isDigit(byte)) {
-        const end = numberEnd(bytes, at);
-        this.changesNumbers ||= isChangedAt(bytes, at, end);
+      if (byte === 0x22) {
+        const end = endOf(at);
+        if (end < 0) this.hasLongText = true;
+        at = end < 0 ? bytes.length : end;
+      } else if (byte === 0x2d || isDigit(byte)) {
+        // The rest of a number that is too long is a number, too.
+        const end = numberEnd(bytes, at, at + numberBytesMax + 1);
+        const isCompared = this.compare(at, end);
+        if (isCompared && bytesMax < bytes.length) until -= comparedBytes + end - at;
         at = end - 1;
       } else if (byte === 0x2c) values++;
       else if (byte === 0x7b || byte === 0x5b) {
@@ -115,11 +126,19 @@ export class JsonScan {
     return at < bytes.length && depth >= 0;
   }
 
+  /** False: it is known without a comparison whether a double preserves the number. */
+  private compare(start: number, end: number): boolean {
+    if (this.changesNumbers || isPreservedAt(this.bytes, start, end)) return false;
+    this.changesNumbers = isChangedAt(this.bytes, start, end);
+    return true;
+  }
+
   /** Of what was looked at. */
   get shape(): JsonShape {
     const { depth, deepest, values, changesNumbers, at, bytes } = this;
     // A string that does not end is passed over beyond the end.
-    return { depth: deepest, values, isPaired: depth === 0 && at === bytes.length, changesNumbers };
+    const isPaired = depth === 0 && at === bytes.length && !this.hasLongText;
+    return { depth: deepest, values, isPaired, changesNumbers };
   }
 }
 
@@ -156,8 +175,9 @@ export function setMember(object: { [key: string]: Json }, key: string, value: J
   }
 }
 
-/** A double preserves any number with this many digits. */
+/** A double preserves any number with this many digits, and its power of ten up to this one. */
 const safeDigits = 15;
+const safePower = 307;
 
 /** The most digits that a double needs, and the most bytes of a number that is looked at. */
 const digitsMax = 17;
@@ -173,12 +193,38 @@ export function isChanged(number: string): boolean {
   return decimal.significant.length > digitsMax || !decimal.equals(new Decimal(written));
 }
 
-/** The same of the number at these indexes. Most are short, and not made a string. */
+/**
+ * Whether a double preserves the number at these indexes, as can be told without a comparison: it
+ * has few digits, and is neither as large nor as small as doubles can be.
+ */
+function isPreservedAt(json: Uint8Array, start: number, end: number): boolean {
+  let digits = 0;
+  let fractionDigits = 0;
+  let isFraction = false;
+  let i = json[start] === 0x2d ? start + 1 : start;
+  for (; i < end; i++) {
+    const byte = json[i] as number;
+    if (byte === 0x2e) isFraction = true;
+    else if (!isDigit(byte)) break;
+    else if (++digits > safeDigits) return false;
+    else if (isFraction) fractionDigits++;
+  }
+  if (i === end) return true;
+  if (((json[i] as number) | 0x20) !== 0x65) return false;
+  const isNegative = json[i + 1] === 0x2d;
+  let power = 0;
+  for (i += isNegative || json[i + 1] === 0x2b ? 2 : 1; i < end; i++) {
+    const byte = json[i] as number;
+    if (!isDigit(byte)) return false;
+    power = power * 10 + byte - 0x30;
+    if (power > safePower) return false;
+  }
+  return isNegative ? power + fractionDigits <= safePower : power + digits <= safePower;
+}
+
+/** The same, by comparison. */
 function isChangedAt(json: Uint8Array, start: number, end: number): boolean {
-  if (end - start > numberBytesMax) return true;
-  let isShort = end - start <= safeDigits;
-  for (let i = start; isShort && i < end; i++) isShort = ((json[i] as number) | 0x20) !== 0x65;
-  return !isShort && isChanged(asciiOf(json, start, end));
+  return end - start > numberBytesMax || isChanged(asciiOf(json, start, end));
 }
 
 function asciiOf(bytes: Uint8Array, start: number, end: number): string {
@@ -192,9 +238,13 @@ const shortMax = 64;
 
 /**
  * Finds the end of the string that begins at an index: its quotation mark, or a place behind the
- * text. In long strings without escapes it is found much faster than byte by byte.
+ * text. In long strings without escapes it is found much faster than byte by byte. -1: the string
+ * has escapes and is longer than `escapedBytesMax`.
  */
-export function stringEnds(json: Uint8Array): (start: number) => number {
+export function stringEnds(
+  json: Uint8Array,
+  escapedBytesMax = Infinity,
+): (start: number) => number {
   /** The first escape from where it was last looked for. */
   let escape = -1;
   const firstFrom = (byte: number, from: number): number => {
@@ -211,8 +261,10 @@ export function stringEnds(json: Uint8Array): (start: number) => number {
     if (escape < i) escape = firstFrom(0x5c, i);
     const quote = firstFrom(0x22, i);
     if (quote < escape) return quote;
-    for (i = escape; i < json.length && json[i] !== 0x22;) i += json[i] === 0x5c ? 2 : 1;
-    return i < json.length ? i : json.length + 1;
+    const last = Math.min(json.length, start + escapedBytesMax);
+    for (i = escape; i < last && json[i] !== 0x22;) i += json[i] === 0x5c ? 2 : 1;
+    if (i < json.length) return json[i] === 0x22 ? i : -1;
+    return json.length + 1;
   };
 }
 
@@ -223,9 +275,10 @@ export function numberAt(json: Uint8Array, start: number): string {
   return isShort ? asciiOf(json, start, end) : utf8.decode(json.subarray(start, end));
 }
 
-function numberEnd(json: Uint8Array, start: number): number {
+function numberEnd(json: Uint8Array, start: number, endMax = json.length): number {
+  const last = Math.min(json.length, endMax);
   let end = start + 1;
-  while (end < json.length && isPartOfNumber(json[end] as number)) end++;
+  while (end < last && isPartOfNumber(json[end] as number)) end++;
   return end;
 }
 

@@ -9,6 +9,7 @@ import {
 } from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
 import { LargeAnswers } from "../../src/grpc/transport/large-answers.ts";
+import { Turns } from "../../src/grpc/transport/turns.ts";
 import { ClientMemory, type ClientMemoryOptions } from "../../src/log/scheduling/client-memory.ts";
 import { Scheduler } from "../../src/log/scheduling/scheduler.ts";
 import { nodeTimers } from "../../src/log/timers.ts";
@@ -85,8 +86,16 @@ export async function startBareServices(
   const { logger, lines } = recordingLogger();
   const memory = new ClientMemory({ ...clientMemory, ...memoryOptions });
   const largeAnswers = new LargeAnswers();
+  const longRequests = new Turns(2);
   const scheduler = new Scheduler();
-  const environment = { logger, stopping: new Stopping(), memory, largeAnswers, scheduler };
+  const environment = {
+    logger,
+    stopping: new Stopping(),
+    memory,
+    largeAnswers,
+    longRequests,
+    scheduler,
+  };
   const grpc = new GrpcServer({ ...transportOptions, ...options }, environment);
   grpc.begin(methodsOf(services));
   const address = await grpc.listenOnTcp("127.0.0.1", 0);

@@ -15,6 +15,7 @@ import type { LargeAnswers } from "./large-answers.ts";
 import type { PrefixedMessages } from "./message-parts.ts";
 import { newRequestId, requestInfo } from "./request-id.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
+import type { Turns } from "./turns.ts";
 
 export interface CallEnvironment {
   readonly logger: Logger;
@@ -22,6 +23,8 @@ export interface CallEnvironment {
   /** The budget for everything that is held in memory for clients. */
   readonly memory: ClientMemory;
   readonly largeAnswers: LargeAnswers;
+  /** Of long requests in JSON, of which only a few are read at a time. */
+  readonly longRequests: Turns;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;
   /** Undefined: the server does not authenticate callers, and allows every call. */

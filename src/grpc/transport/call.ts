@@ -96,11 +96,11 @@ export class GrpcCall implements Call, StreamHandler, Visitor, ObservedCall {
     if (options.timeoutMs !== undefined) {
       this.deadline = setTimeout(() => this.end("DEADLINE_EXCEEDED"), options.timeoutMs);
     }
-    const { access, memory, observer, stopping } = environment;
+    const { access, memory, observer } = environment;
     this.beganMs = observer === undefined ? undefined : performance.now();
     this.outgoing = new Outgoing(stream, memory, options.format.answers, this, this.lose);
     observer?.begun?.(this);
-    this.incoming = new Incoming(stream, options, this, stopping, this.arrived);
+    this.incoming = new Incoming(stream, options, this, environment, this.arrived);
     this.admission = access && this.admit(access);
     if (this.isAnswered || method.kind === "unary" || method.kind === "server_streaming") return;
     // Some clients send nothing before they have seen the answer's headers.

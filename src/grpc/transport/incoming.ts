@@ -4,7 +4,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
-import { tooMuchHeld, type Call, type Stopping } from "./call-environment.ts";
+import { tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
 import type { CallFormat } from "./call-format.ts";
 import { grown, prefixBytes } from "./message-parts.ts";
 import { compressedUnasked, endsWithin, tooLong, unimplemented } from "./request-faults.ts";
@@ -42,7 +42,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private readonly stream: Http2Stream;
   private readonly options: IncomingOptions;
   private readonly call: Call;
-  private readonly stopping: Stopping;
+  private readonly environment: CallEnvironment;
   private readonly onProgress: () => void;
   /** Of the request, as it came. */
   receivedBytes = 0;
@@ -71,13 +71,13 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     stream: Http2Stream,
     options: IncomingOptions,
     call: Call,
-    stopping: Stopping,
+    environment: CallEnvironment,
     onProgress: () => void,
   ) {
     this.stream = stream;
     this.options = options;
     this.call = call;
-    this.stopping = stopping;
+    this.environment = environment;
     this.onProgress = onProgress;
   }
 
@@ -198,7 +198,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   async next(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     for (;;) {
       if (this.call.reason !== undefined) throw this.call.reason;
-      if (this.stopping.begun && !this.isComplete) {
+      if (this.environment.stopping.begun && !this.isComplete) {
         const message = "the server is stopping; what was answered before holds";
         throw new AnnalsError({ reason: "STOPPING" }, message);
       }
@@ -231,7 +231,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private watch(): () => void {
     const listener = { handleEvent: this.notify };
     this.call.addEventListener("abort", listener);
-    const unwatch = this.stopping.watch(this.notify);
+    const unwatch = this.environment.stopping.watch(this.notify);
     return () => {
       unwatch();
       this.call.removeEventListener("abort", listener);
@@ -337,9 +337,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private async decodedInSteps(came: Buffer): Promise<Buffer | undefined> {
     const { decodeInSteps } = this.options.format;
     if (!decodeInSteps || !this.isLong(came)) return undefined;
-    // The parts, until they are joined.
     this.draw(came.length);
-    const message = await this.call.inSteps(decodeInSteps(came));
+    const work = () => this.call.inSteps(decodeInSteps(came));
+    const message = await this.environment.longRequests.make(this.call, work);
     this.release(came.length);
     return message;
   }

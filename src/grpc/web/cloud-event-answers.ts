@@ -1,18 +1,36 @@
 // CloudEvents over HTTP: `POST /v1/events` appends them, `GET /v1/events` reads many, and
 // `GET /v1/events/POSITION` reads one.
 
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
+import { atOnce, type Steps } from "../../domain/steps.ts";
 import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
-import { View, type RecordedEvent } from "../../gen/annals/v1/event_pb.js";
+import {
+  NewEventSchema,
+  View,
+  type NewEvent,
+  type RecordedEvent,
+} from "../../gen/annals/v1/event_pb.js";
 import { ReadRequestSchema, ReadResponseSchema } from "../../gen/annals/v1/read_pb.js";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import { messagesIn, type AnswerFormat, type Framable } from "../transport/call-format.ts";
+import {
+  messagesIn,
+  type AnswerFormat,
+  type CallFormat,
+  type Framable,
+} from "../transport/call-format.ts";
 import { StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
-import { cloudEventOfHeaders, cloudEventsOfJson } from "./cloud-event.ts";
+import {
+  cloudEventDepthMax,
+  cloudEventOfHeaders,
+  cloudEventsInSteps,
+  cloudEventValuesMax,
+} from "./cloud-event.ts";
 import { respondWhole, respondWithError, type Fields } from "./http-status.ts";
+import { looked } from "./json-walk.ts";
+import { MadeAppend } from "./long-json.ts";
 import { binaryOf } from "./message-json.ts";
 import { Parameters, selectionNames, selectionOfUrl } from "./parameters.ts";
 import { binaryFields, structuredText, toldOf } from "./recorded-cloud-event.ts";
@@ -28,7 +46,7 @@ const binaryHeaderBytesMax = 6 * 1024;
 export function appendOfCloudEvents(
   query: string,
   headers: ReadonlyMap<string, string>,
-): ((body: Buffer) => Buffer) | undefined {
+): Required<Pick<CallFormat, "decode" | "decodeInSteps">> | undefined {
   const type = (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase();
   const isJson = type === structuredType || type === batchType;
   if (!isJson && headers.get("ce-specversion") === undefined) return undefined;
@@ -40,16 +58,28 @@ export function appendOfCloudEvents(
   const expected: AppendRequest["expected"] =
     version === undefined ? { case: undefined } : { case: "expectedVersion", value: version };
   const epoch = parameters.one("epoch") ?? "";
-  return (body) => {
-    const events = isJson
-      ? cloudEventsOfJson(body, type === batchType, stream !== "")
-      : [cloudEventOfHeaders(headers, body, stream !== "")];
-    return binaryOf(
-      AppendRequestSchema,
-      create(AppendRequestSchema, { stream, expected, epoch, events }),
-    );
+  const rest = binaryOf(
+    AppendRequestSchema,
+    create(AppendRequestSchema, { stream, expected, epoch }),
+  );
+  const mode = { isBatch: type === batchType, inStream: stream !== "" };
+  const decodeInSteps = function* (body: Buffer): Steps<Buffer> {
+    const made = new MadeAppend(rest, body.length + rest.length);
+    const take = (event: NewEvent): void => made.add(toBinary(NewEventSchema, event));
+    if (isJson) {
+      yield* looked(body, bounds);
+      yield* cloudEventsInSteps(body, mode, take);
+    } else take(cloudEventOfHeaders(headers, body, mode.inStream));
+    return made.bytes();
   };
+  return { decode: (body) => atOnce(decodeInSteps(body)), decodeInSteps };
 }
+
+const bounds = {
+  depthMax: cloudEventDepthMax,
+  valuesMax: cloudEventValuesMax,
+  refusesExactNumbers: false,
+};
 
 const readNames = [...selectionNames, "after", "epoch", "limit"];
 

@@ -4,9 +4,9 @@
 
 import { createHash } from "node:crypto";
 import { create, fromJsonString } from "@bufbuild/protobuf";
-import { TimestampSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
-import { parseExactJson } from "../../domain/exact-json.ts";
+import { jsonTextInSteps, parseExactJson, readInSteps } from "../../domain/exact-json.ts";
 import {
   isExactNumber,
   isJsonContentType,
@@ -14,6 +14,8 @@ import {
   jsonShape,
   type Json,
 } from "../../domain/json.ts";
+import { defaultLimits } from "../../domain/limits.ts";
+import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
 import { NewEventSchema, type NewEvent } from "../../gen/annals/v1/event_pb.js";
 
 /** The prefix of the metadata that keep what an event of Annals has no place for. */
@@ -33,6 +35,8 @@ const ownAttributes: ReadonlySet<string> = new Set([
 ]);
 
 type Attribute = string | number | boolean;
+/** All of them become names, tags and metadata, which are shorter. */
+const attributeCharsMax = 128 * 1024;
 
 /** A CloudEvent, by whatever mode it came. */
 interface Came {
@@ -43,8 +47,9 @@ interface Came {
   readonly where: string;
 }
 
-const depthMax = 500;
-const valuesMax = 1 << 18;
+/** How deeply the body may nest, and how many values it may have. */
+export const cloudEventDepthMax = 500;
+export const cloudEventValuesMax = 1 << 18;
 
 /**
  * Events of the structured mode (an object) or of the batch mode (a list). `inStream`: the request
@@ -52,14 +57,53 @@ const valuesMax = 1 << 18;
  */
 export function cloudEventsOfJson(body: Buffer, isBatch: boolean, inStream: boolean): NewEvent[] {
   const { depth, values } = jsonShape(body);
-  if (depth > depthMax) throw invalidField("body", `the JSON nests deeper than ${depthMax} levels`);
-  if (values > valuesMax) throw invalidField("body", `the JSON has more than ${valuesMax} values`);
-  const json = parseExactJson(body);
-  if (json === undefined) throw invalidField("body", "is not JSON");
-  refuseRepeatedMembers(body);
-  if (!isBatch) return [newEventOf(structured(json, ""), inStream)];
-  if (!Array.isArray(json)) throw invalidField("body", "is not a list of CloudEvents");
-  return json.map((each, i) => newEventOf(structured(each, `events[${i}]`), inStream));
+  if (depth > cloudEventDepthMax) {
+    throw invalidField("body", `the JSON nests deeper than ${cloudEventDepthMax} levels`);
+  }
+  if (values > cloudEventValuesMax) {
+    throw invalidField("body", `the JSON has more than ${cloudEventValuesMax} values`);
+  }
+  const events: NewEvent[] = [];
+  atOnce(cloudEventsInSteps(body, { isBatch, inStream }, (event) => void events.push(event)));
+  return events;
+}
+
+interface Mode {
+  readonly isBatch: boolean;
+  readonly inStream: boolean;
+}
+
+/** What an event costs beside its data. */
+const eventCost = 1_024;
+
+/** As `cloudEventsOfJson`, of a body whose nesting and values are known to be few. */
+export function* cloudEventsInSteps(
+  body: Buffer,
+  { isBatch, inStream }: Mode,
+  take: (event: NewEvent) => void,
+): Steps<void> {
+  const read = yield* readInSteps(body, true);
+  if (read === undefined) throw invalidField("body", "is not JSON");
+  const { value, repeated } = read;
+  if (repeated !== undefined) {
+    throw invalidField("body", `duplicate object key ${JSON.stringify(repeated.slice(0, 64))}`);
+  }
+  if (isBatch && !Array.isArray(value)) {
+    throw invalidField("body", "is not a list of CloudEvents");
+  }
+  const list = isBatch ? (value as Json[]) : [value];
+  const { appendEventsMax } = defaultLimits;
+  if (list.length > appendEventsMax) {
+    throw invalidField("events", `has more entries than append_events_max (${appendEventsMax})`);
+  }
+  const effort = new Effort();
+  for (const [i, each] of list.entries()) {
+    const event = newEventOf(yield* structured(each, isBatch ? `events[${i}]` : ""), inStream);
+    take(event);
+    // The tree of the body need not be kept beside what is made of it.
+    list[i] = null;
+    if (effort.spend(eventCost)) yield effort.take();
+  }
 }
 
 /** An event of the binary mode: attributes in headers, data in the body. */
@@ -78,25 +122,18 @@ export function cloudEventOfHeaders(
   return newEventOf({ attributes, data, where: "" }, inStream);
 }
 
-/** Which JSON text says a member twice, the codec finds out. */
-function refuseRepeatedMembers(body: Buffer): void {
-  try {
-    fromJsonString(ValueSchema, body.toString("utf8"), { recursionLimit: 3 * depthMax });
-  } catch (error) {
-    const [, why] = /(duplicate object key .*)$/.exec((error as Error).message) ?? [];
-    if (why !== undefined) throw invalidField("body", why);
-  }
-}
-
-function structured(json: Json, where: string): Came {
+function* structured(json: Json, where: string): Steps<Came> {
   if (!isJsonObject(json)) throw invalidField(where === "" ? "body" : where, "is no CloudEvent");
   const { data, data_base64: base64, ...others } = json;
   const attributes = new Map<string, Attribute>();
   for (const [name, value] of Object.entries(others)) {
+    if (typeof value === "string" && value.length > attributeCharsMax) {
+      throw invalidField(named(where, name), `has more than ${attributeCharsMax} characters`);
+    }
     // An attribute that is null is one that is not there.
     if (value !== null) attributes.set(name, attributeOf(value, named(where, name)));
   }
-  return { attributes, data: dataOf(data, base64, attributes, where), where };
+  return { attributes, data: yield* dataOf(data, base64, attributes, where), where };
 }
 
 function attributeOf(value: Json, field: string): Attribute {
@@ -106,26 +143,45 @@ function attributeOf(value: Json, field: string): Attribute {
   throw invalidField(field, "is no string, boolean or integer of 32 bits");
 }
 
-function dataOf(
+function* dataOf(
   data: Json | undefined,
   base64: Json | undefined,
   attributes: Map<string, Attribute>,
   where: string,
-): Buffer | undefined {
+): Steps<Buffer | undefined> {
   const field = named(where, "data_base64");
   if (base64 !== undefined && base64 !== null) {
     if (data !== undefined) throw invalidField(field, "excludes data");
     if (typeof base64 !== "string") throw invalidField(field, "is no string");
-    const bytes = Buffer.from(base64, "base64");
-    if (bytes.toString("base64") !== base64) throw invalidField(field, "is not base64");
-    return bytes;
+    return yield* bytesOf(base64, field);
   }
   if (data === undefined) return undefined;
   if (!attributes.has("datacontenttype")) attributes.set("datacontenttype", "application/json");
   const type = attributes.get("datacontenttype");
-  if (isJsonContentType(String(type))) return Buffer.from(JSON.stringify(data));
+  if (isJsonContentType(String(type))) {
+    const { text } = yield* jsonTextInSteps(data);
+    yield text.length * byteShare;
+    return Buffer.from(text);
+  }
   if (typeof data === "string") return Buffer.from(data);
   throw invalidField(named(where, "data"), `is no text, which ${type} needs; or use data_base64`);
+}
+
+/** What a character costs that is made a byte. */
+const byteShare = 1 / 8;
+/** Characters that are decoded together: groups of four. */
+const pieceChars = 128 * 1024;
+
+function* bytesOf(base64: string, field: string): Steps<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let from = 0; from < base64.length; from += pieceChars) {
+    const piece = base64.slice(from, from + pieceChars);
+    const bytes = Buffer.from(piece, "base64");
+    if (bytes.toString("base64") !== piece) throw invalidField(field, "is not base64");
+    pieces.push(bytes);
+    if (base64.length > pieceChars) yield piece.length * byteShare;
+  }
+  return Buffer.concat(pieces);
 }
 
 function newEventOf({ attributes, data, where }: Came, inStream: boolean): NewEvent {

@@ -19,6 +19,7 @@ import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { defaultContentType } from "../convert/checks.ts";
 import { jsonOf } from "../convert/json-value.ts";
+import { noDouble } from "./json-walk.ts";
 import { plainAnswer } from "./plain-answer.ts";
 import { plainBytesMax, plainRequest } from "./plain-request.ts";
 
@@ -69,10 +70,7 @@ export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array
   if (values > bodyValuesMax) {
     throw invalidField("body", `the JSON has more than ${bodyValuesMax} values`);
   }
-  if (changesNumbers) {
-    const remedy = "send it as a string, or the payload's exact text in data";
-    throw invalidField("body", `the JSON has a number that no IEEE 754 double is: ${remedy}`);
-  }
+  if (changesNumbers) throw noDouble();
   try {
     return fromJsonString(schema, utf8.decode(body), { registry });
   } catch (error) {

@@ -195,12 +195,15 @@ export class WebCalls {
     }
     mustBe(headers, "POST");
     const method = this.methodAt(`${eventStore}Append`);
-    const decode = appendOfCloudEvents(query, headers);
-    if (decode === undefined) {
+    const decoding = appendOfCloudEvents(query, headers);
+    if (decoding === undefined) {
       const message = `content-type: of no CloudEvent: ${cloudEventTypes}, or ce-specversion`;
       throw refused(StatusCode.UNIMPLEMENTED, 415, message, [["accept-post", cloudEventTypes]]);
     }
-    const format = { ...unaryFormat(method, "json", this.options.receiveBytesMax, more), decode };
+    const format = {
+      ...unaryFormat(method, "json", this.options.receiveBytesMax, more),
+      ...decoding,
+    };
     const timeoutMs = connectTimeout(headers.get("connect-timeout-ms"));
     return { method, format, timeoutMs, encoding: headers.get("content-encoding") };
   }

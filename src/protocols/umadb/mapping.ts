@@ -6,9 +6,10 @@ import type { NewEvent } from "../../domain/event.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import { anyEvent, type Query, type QueryItem, type Selection } from "../../domain/query.ts";
 import { recordsIn } from "../../domain/record.ts";
-import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import { varintBytes, wireBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import {
+  ReadResponseSchema,
   SequencedEventSchema,
   type Event,
   type Query as WireQuery,
@@ -172,6 +173,13 @@ export function sequencedOf(record: Uint8Array): SequencedEvent {
   const event = { eventType: type, tags, data, uuid, metadata };
   return create(SequencedEventSchema, { position, event, ...(trackingInfo && { trackingInfo }) });
 }
+
+/** The event as a field of an answer, which is the same in all of them. */
+export function sequencedField(event: SequencedEvent): Buffer {
+  return delimited(tagEvents, toBinary(SequencedEventSchema, event));
+}
+
+const tagEvents = ReadResponseSchema.field.events.number * 8 + wireBytes;
 
 function trackingIn(text: string): { source: string; position: bigint } | undefined {
   const [, digits, source] = trackingText.exec(text) ?? [];

@@ -6,12 +6,11 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { queryNeeds } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
+import { Effort, type Steps } from "../../domain/steps.ts";
 import {
   ReadResponseSchema,
-  SubscribeResponseSchema,
   type ReadRequest,
   type ReadResponse,
-  type SequencedEvent,
   type SubscribeRequest,
   type SubscribeResponse,
 } from "../../gen/umadb/v1/umadb_pb.js";
@@ -32,6 +31,7 @@ import {
   batchRecords,
   boundedPosition,
   umadbSelection,
+  sequencedField,
   sequencedOf,
   type UmadbContext,
 } from "./mapping.ts";
@@ -40,32 +40,41 @@ const batchSizeDefault = 1_024;
 const batchSizeMax = 4_096;
 /** Clients receive at most 4 MiB. */
 const messageBytesMax = 3.5 * 1024 * 1024;
-/** What an event takes in a message beside its record. */
-const envelopeBytes = 64;
+/** What an event that is gathered takes beside its bytes. */
+const envelopeBytes = 128;
+/** What it costs to encode an event, and each byte of it: see domain/steps.ts. */
+const eventCost = 512;
+const byteShare = 1 / 16;
 const checkpointIntervalMs = 3_600_000;
 
 interface MessageOptions<M> {
   readonly batchSize: number | undefined;
   readonly call: Call;
   readonly memory: Pick<ClientMemory, "isLarge">;
+  /** The events of a message are behind this position. */
+  readonly after?: bigint;
   /**
-   * A message of these events. `isWhole`: it is no piece of one that would have been too large.
-   * Undefined: there is no such message.
+   * A message of these events, of which the last one has this position. `isWhole`: it is no piece
+   * of one that would have been too large.
    */
-  encode(events: SequencedEvent[], isWhole: boolean): Encoded<M> | undefined;
+  encode(events: Buffer, last: bigint, isWhole: boolean): Encoded<M>;
   /** Reads the events between these two, and these, again. */
   between(first: number, last: number): AsyncIterable<ReadMessage>;
 }
 
 /**
- * Gathers events into encoded messages. What it holds is drawn from the call's budget until then,
- * and nothing of it is kept beside a message that waits for the client.
+ * Gathers events into encoded messages, in steps: nobody shares what a call has encoded. What it
+ * holds is drawn from the call's budget until then, and nothing of it is kept beside a message that
+ * waits for the client.
  */
 class Messages<M> {
   private readonly options: MessageOptions<M>;
   private readonly size: number;
   private readonly call: Call;
-  private events: SequencedEvent[] = [];
+  /** Each as a field of the message. */
+  private events: Buffer[] = [];
+  private first = 0n;
+  private last = 0n;
   private bytes = 0;
   /** Events of the message, in all of its pieces. */
   private count = 0;
@@ -79,19 +88,38 @@ class Messages<M> {
   }
 
   /** The messages that are complete with the events of this batch. */
-  add(batch: Batch): readonly RepeatableMessage[] {
-    for (const record of batchRecords(batch)) {
-      const bytes = record.length + envelopeBytes;
-      if (this.bytes + bytes > messageBytesMax) this.cut(false);
-      this.call.hold(bytes);
-      this.bytes += bytes;
-      this.events.push(sequencedOf(record));
-      if (++this.count === this.size) this.cut(true);
-    }
+  async add(batch: Batch): Promise<readonly RepeatableMessage[]> {
+    const { call } = this;
+    call.hold(batch.bytes);
+    await call.inSteps(this.gather(batch));
+    call.release(batch.bytes);
     // Others may need what it holds: this message gets fewer events than were asked for.
     if (this.options.memory.isLarge) this.cut(false);
     doneWith(batch);
     return this.take();
+  }
+
+  private *gather(batch: Batch): Steps<void> {
+    const effort = new Effort();
+    for (const record of batchRecords(batch)) {
+      const { position, field } = this.encoded(record);
+      const bytes = field.length + envelopeBytes;
+      if (this.bytes + bytes > messageBytesMax) this.cut(false);
+      this.call.hold(bytes);
+      this.bytes += bytes;
+      if (this.first === 0n) this.first = position;
+      this.last = position;
+      this.events.push(field);
+      if (++this.count === this.size) this.cut(true);
+      if (effort.spend(eventCost + record.length * byteShare)) yield effort.take();
+    }
+  }
+
+  private encoded(record: Uint8Array): { position: bigint; field: Buffer } {
+    const event = sequencedOf(record);
+    const { position } = event;
+    const isWanted = position > (this.options.after ?? 0n);
+    return { position, field: isWanted ? sequencedField(event) : nothing };
   }
 
   /** The message that is not complete, if it has events. */
@@ -108,27 +136,38 @@ class Messages<M> {
 
   private cut(isWhole: boolean): void {
     if (isWhole) this.count = 0;
-    const first = Number(this.events.at(0)?.position ?? 0n);
-    const last = Number(this.events.at(-1)?.position ?? 0n);
-    if (first === 0) return;
-    const message = this.options.encode(this.events, isWhole);
+    const { first, last } = this;
+    if (first === 0n) return;
+    const events = Buffer.concat(this.events);
     this.events = [];
+    this.first = 0n;
     this.call.release(this.bytes);
     this.bytes = 0;
-    if (message === undefined) return;
-    const again = (): Promise<Buffer | undefined> => this.again(first, last, isWhole);
+    if (events.length === 0) return;
+    const message = this.options.encode(events, last, isWhole);
+    const again = (): Promise<Buffer> => this.again(first, last, isWhole);
     this.ready.push(new RepeatableMessage(message, { rest() {}, again }));
   }
 
-  private async again(first: number, last: number, isWhole: boolean): Promise<Buffer | undefined> {
-    const events: SequencedEvent[] = [];
-    for await (const message of this.options.between(first, last)) {
-      if (message.kind !== "batch") continue;
-      for (const record of batchRecords(message.batch)) events.push(sequencedOf(record));
+  private async again(first: bigint, last: bigint, isWhole: boolean): Promise<Buffer> {
+    const events: Buffer[] = [];
+    for await (const message of this.options.between(Number(first), Number(last))) {
+      if (message.kind === "batch")
+        await this.call.inSteps(this.encodedAgain(message.batch, events));
     }
-    return this.options.encode(events, isWhole);
+    return this.options.encode(Buffer.concat(events), last, isWhole);
+  }
+
+  private *encodedAgain(batch: Batch, events: Buffer[]): Steps<void> {
+    const effort = new Effort();
+    for (const record of batchRecords(batch)) {
+      events.push(this.encoded(record).field);
+      if (effort.spend(eventCost + record.length * byteShare)) yield effort.take();
+    }
   }
 }
+
+const nothing: Buffer = Buffer.alloc(0);
 
 export async function* eventMessages(
   context: UmadbContext,
@@ -150,10 +189,10 @@ export async function* eventMessages(
     batchSize,
     call,
     memory: environment.memory,
-    encode(events, isWhole) {
+    encode(events, last, isWhole) {
       isEmpty = false;
-      const last = limit === undefined ? BigInt(head) : (events.at(-1)?.position ?? 0n);
-      return responseOf(events, isWhole ? last : 0n);
+      const end = limit === undefined ? BigInt(head) : last;
+      return responseOf(events, isWhole ? end : 0n);
     },
     between(first, last) {
       const bounds = { direction, from: at(first), to: at(last) } as const;
@@ -163,21 +202,21 @@ export async function* eventMessages(
   if (wanted !== undefined) {
     const read = { ...wanted, selection, limit, isGathered: true };
     for await (const message of log.read(read, call.signal, call.gate)) {
-      if (message.kind === "batch") yield* messages.add(message.batch);
+      if (message.kind === "batch") yield* await messages.add(message.batch);
     }
   }
   yield* messages.rest();
-  if (isEmpty) yield responseOf([], limit === undefined ? BigInt(head) : 0n);
+  if (isEmpty) yield responseOf(nothing, limit === undefined ? BigInt(head) : 0n);
 }
 
 /** Without `head`: there is none. */
-function responseOf(events: SequencedEvent[], head: bigint): Encoded<ReadResponse> {
-  const response = { $typeName: "umadb.v1.ReadResponse" as const, events };
-  return encoded(toBinary(ReadResponseSchema, { ...response, ...(head > 0n && { head }) }));
-}
-
-function encoded({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
+function responseOf(events: Buffer, head: bigint): Encoded<ReadResponse> {
+  const { buffer, byteOffset, byteLength } = toBinary(ReadResponseSchema, {
+    $typeName: "umadb.v1.ReadResponse",
+    events: [],
+    ...(head > 0n && { head }),
+  });
+  return Buffer.concat([events, Buffer.from(buffer, byteOffset, byteLength)]);
 }
 
 function at(position: number) {
@@ -220,12 +259,8 @@ export async function* subscribedEvents(
     batchSize,
     call,
     memory: environment.memory,
-    encode(events) {
-      const later = events.filter(({ position }) => position > after);
-      if (later.length === 0) return undefined;
-      const response = { $typeName: "umadb.v1.SubscribeResponse" as const, events: later };
-      return encoded(toBinary(SubscribeResponseSchema, response));
-    },
+    after,
+    encode: (events) => events,
     between(first, last) {
       const bounds = { direction, from: at(first), to: at(last) } as const;
       return log.read({ selection, ...bounds, isGathered: true }, call.signal, call.gate);
@@ -249,7 +284,7 @@ async function* followed(
 ): AsyncGenerator<RepeatableMessage> {
   let isLive = false;
   for await (const message of log.subscribe(wanted, call.signal, call.gate)) {
-    if (message.kind === "batch") yield* messages.add(message.batch);
+    if (message.kind === "batch") yield* await messages.add(message.batch);
     else if (message.kind !== "checkpoint") isLive = message.kind === "caught-up";
     if (isLive) yield* messages.rest();
   }
