@@ -16,6 +16,7 @@ import {
 } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { messageFrame } from "../../support/raw-connection.ts";
 import { scratchFolder, ServerProcess } from "../support/server-process.ts";
+import { longOtherRequests, otherProtocols } from "./long-other-requests.ts";
 import { longWebRequests, type LongRequest } from "./long-web-requests.ts";
 
 const store = "/annals.v1.EventStoreService/";
@@ -29,6 +30,7 @@ const valuesMax = 9_900;
 /** Of one query. */
 const [queryItems, queryValues] = [64, 64];
 const settleMs = 200;
+const flags = ["--free-space-reserve-bytes", "0", ...otherProtocols];
 
 type Event = MessageInitShape<typeof NewEventSchema>;
 
@@ -235,6 +237,7 @@ function longRequests(): [string, LongRequest][] {
       { path: `${store}Read`, bytes: Buffer.from("f80100".repeat(2_600_000), "hex") },
     ],
     ...longWebRequests(),
+    ...longOtherRequests(),
   ];
 }
 
@@ -247,7 +250,7 @@ export async function longestTurns(
   const file = `${folder}-turns`;
   writeFileSync(file, "");
   const environment = { NODE_OPTIONS: `--import ${clock}`, CAMPAIGN_TURNS: file };
-  const server = await ServerProcess.start({ folder, environment, nodeFlags });
+  const server = await ServerProcess.start({ folder, flags, environment, nodeFlags });
   const session = connect(`http://127.0.0.1:${server.port}`);
   const turns: Record<string, number> = {};
   try {
@@ -277,14 +280,18 @@ function ask(session: ClientHttp2Session, long: LongRequest): Promise<string> {
   const told = (headers: Record<string, unknown>): void => {
     const { "grpc-status": code = status, "grpc-message": message = "" } = headers;
     status = `${String(code)} ${decodeURIComponent(String(message)).slice(0, 80)}`.trim();
-    if (contentType === "application/json") status = String(headers[":status"]);
+    if (!isFramed(contentType) && ":status" in headers) status = String(headers[":status"]);
   };
   stream.on("response", told).on("trailers", told);
   stream.on("error", () => {}).resume();
   const body = Buffer.from(bytes);
-  stream.end(contentType === "application/json" ? body : messageFrame(body));
+  stream.end(isFramed(contentType) ? messageFrame(body) : body);
   if (endsAfterMs !== undefined) setTimeout(() => stream.close(8), endsAfterMs);
   return new Promise((resolve) => stream.once("close", () => resolve(status)));
+}
+
+function isFramed(contentType: string): boolean {
+  return /^application\/(?:grpc|connect)/.test(contentType);
 }
 
 function pause(ms: number): Promise<void> {

@@ -53,6 +53,20 @@ export function longWebRequests(): [string, LongRequest][] {
     "Append of one text of 2.9 MB": append("web-text", [
       { type: "T", json: "\u00e9".repeat(payloadBytes / 2) },
     ]),
+    "Append of a text with a million escapes": append("web-escapes", [
+      { type: "T", json: "\n".repeat(500_000) },
+    ]),
+    "Append of a type of 16 MB of escapes": json(
+      "Append",
+      `{"events":[{"type":"${"\\n".repeat(bodyBytes / 2)}"}]}`,
+    ),
+    "Append of thousands of exponents": json(
+      "Append",
+      `{"stream":"web-powers","events":[{"type":"T","json":[${"1e308,".repeat(9_900)}1]}]}`,
+    ),
+    "Append of 2.9 MB in 9,900 texts": append("web-texts", [
+      { type: "T", json: times(9_900, (i) => `${i}`.padEnd(280, "x")) },
+    ]),
     "Append of 16 MB of brackets": json("Append", "[".repeat(bodyBytes)),
     "Append of 16 MB of spaces": json("Append", `{${" ".repeat(bodyBytes)}}`),
     "Append of 16 MB of commas": json("Append", `{"events":[${"0,".repeat(bodyBytes / 2)}0]}`),
