@@ -5,13 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { credentials, Metadata, type ChannelCredentials } from "@grpc/grpc-js";
 import { Client } from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ForwardedProofs, forwardedHeader } from "../../src/access/forwarded-proof.ts";
 import { createToken } from "../../src/access/token-file.ts";
-import { connect, defineEvents } from "../../src/client/sdk.ts";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
-import { spawnAnnals } from "../cli/running-server.ts";
-import { freePort } from "../clients/live-server.ts";
 import { append } from "../protocols/kurrentdb/kurrent-client.ts";
 import {
   bySource,
@@ -24,23 +21,12 @@ import {
 } from "../protocols/kurrentdb/persistent/persistent-client.ts";
 import { Calls, failedOf } from "../support/calls.ts";
 import { makeAuthority, sign } from "../support/certificates.ts";
-import { postgresPrograms, startPostgres, type PostgresServer } from "./postgres-server.ts";
-import { asking } from "./postgres-storage.ts";
+import { StoreServers } from "./store-servers.ts";
 
-const programs = postgresPrograms();
-const events = defineEvents<{ type: "Happened"; data: { n: number } }>();
+const servers = new StoreServers();
+const isMissing = servers.programs === undefined;
 const { getGroup, updateGroup } = ConsumerGroupService.method;
 const unavailable = 14;
-let postgres: PostgresServer;
-const ends: (() => unknown)[] = [];
-
-beforeAll(async () => {
-  if (programs !== undefined) postgres = await startPostgres(programs);
-});
-afterAll(() => postgres?.remove());
-afterEach(async () => {
-  for (const end of ends.splice(0).toReversed()) await end();
-});
 
 /** Of a file of tokens. */
 interface Known {
@@ -52,52 +38,28 @@ interface Secured {
   readonly ca: Buffer;
   readonly cert: Buffer;
   readonly key: Buffer;
-  readonly token: string;
 }
 
-/** A server of the store, and clients of it. */
-async function served(schema: string, flags: readonly string[] = [], secured?: Secured) {
-  const address = `127.0.0.1:${await freePort()}`;
-  const storage = ["--storage", postgres.connectionString, "--storage-schema", schema];
-  const server = spawnAnnals(
-    ["serve", "--port", address.replace(/.*:/, ""), ...storage].concat(flags),
-  );
-  const { ca, cert, key, token } = secured ?? {};
-  const tls = secured && { ca, cert, key };
-  const client = connect({ address, events, tls, token });
-  const calls = new Calls(address, secured && showing(secured, "authorization", `Bearer ${token}`));
-  ends.push(async () => {
-    client.close();
-    calls.close();
-    server.kill();
-    await server.ended;
-  });
-  await client.ready(60_000);
-  const kill = async (): Promise<void> => {
-    server.kill();
-    await server.ended;
-  };
-  return { address, client, calls, kill };
-}
-
-describe.skipIf(programs === undefined)("over TLS", () => {
+describe.skipIf(isMissing)("over TLS", () => {
   test("servers show their certificates, and trust no others", async () => {
     const folder = mkdtempSync(join(tmpdir(), "annals-forwarding-"));
-    ends.push(() => rmSync(folder, { recursive: true }));
+    servers.afterwards(() => rmSync(folder, { recursive: true }));
     const [own, foreign] = [makeAuthority(folder, "own"), makeAuthority(folder, "foreign")];
     const { cert, key } = sign(folder, "server", own);
     const file = join(folder, "tokens.json");
     const wish = { name: "boss", roles: ["admin"], nowMs: Date.now(), expiresMs: Infinity };
     const { text: token } = await createToken(file, wish);
     const read = (path: string) => readFileSync(path);
-    const secured = { ca: read(own.cert), cert: read(cert), key: read(key), token };
+    const secured = { ca: read(own.cert), cert: read(cert), key: read(key) };
+    const bearer = showing(secured, "authorization", `Bearer ${token}`);
+    const shown = { tls: secured, token, credentials: bearer };
     // Certificates are asked of everybody, and so of other servers.
     const tls = ["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", own.cert];
     const flags = (ca: string) => [...tls, "--tokens-file", file, "--peer-tls-ca", ca];
-    const one = await served("secure", flags(own.cert), secured);
+    const one = await servers.served("secure", flags(own.cert), shown);
     await one.client.groups.create("mails");
-    const other = await served("secure", flags(own.cert), secured);
-    const stranger = await served("secure", flags(foreign.cert), secured);
+    const other = await servers.served("secure", flags(own.cert), shown);
+    const stranger = await servers.served("secure", flags(foreign.cert), shown);
 
     for (let n = 1; n <= 3; n++) {
       await other.client.append("s", { type: "Happened", data: { n } });
@@ -116,10 +78,7 @@ describe.skipIf(programs === undefined)("over TLS", () => {
     expect(untrusted).toMatchObject({ code: unavailable, reason: "GROUPS_ELSEWHERE" });
 
     // A call is forwarded once. This one says that it has been, and is signed as by a server.
-    const [[secret] = []] = await asking(
-      postgres.connectionString,
-      "SELECT secret FROM secure.store",
-    );
+    const [[secret] = []] = await servers.asked("SELECT secret FROM secure.store");
     const { tokens } = JSON.parse(readFileSync(file, "utf8")) as { tokens: [Known] };
     const [{ id, hash }] = tokens;
     const proofs = new ForwardedProofs(secret as Uint8Array, () => Date.now());
@@ -127,7 +86,7 @@ describe.skipIf(programs === undefined)("over TLS", () => {
     const signed = proofs.sign(name, { kind: "token", id, hash });
     const forwarded = (at: string) => {
       const calls = new Calls(at, showing(secured, forwardedHeader, signed));
-      ends.push(() => calls.close());
+      servers.afterwards(() => calls.close());
       return calls;
     };
     expect((await forwarded(one.address).unary(getGroup, { name: "mails" })).group?.name).toBe(
@@ -140,12 +99,12 @@ describe.skipIf(programs === undefined)("over TLS", () => {
   });
 });
 
-describe.skipIf(programs === undefined)("persistent subscriptions of KurrentDB", () => {
+describe.skipIf(isMissing)("persistent subscriptions of KurrentDB", () => {
   test("are served at any server, also when the one that runs them dies", async () => {
     const flags = ["--protocol", "kurrentdb"];
-    const one = await served("kurrent", flags);
+    const one = await servers.served("kurrent", flags);
     await create(one.calls);
-    const other = await served("kurrent", flags);
+    const other = await servers.served("kurrent", flags);
     await append(other.calls, "s", types("A", "B", "C", "D"));
 
     // Both servers' consumers share the events.
@@ -189,20 +148,18 @@ describe.skipIf(programs === undefined)("persistent subscriptions of KurrentDB",
   });
 });
 
-describe.skipIf(programs === undefined)("the groups change hands in the middle of a call", () => {
+describe.skipIf(isMissing)("the groups change hands in the middle of a call", () => {
   test("a change that waited is not made, and the caller is told to try again", async () => {
-    const [one, other] = [await served("changing"), await served("changing")];
+    const [one, other] = [await servers.served("changing"), await servers.served("changing")];
     await one.client.groups.create("mails", { attemptsMax: 5 });
-    const head = new Client({ connectionString: postgres.connectionString });
+    const head = new Client({ connectionString: servers.url });
     await head.connect();
-    ends.push(() => head.end());
+    servers.afterwards(() => head.end());
     await head.query("BEGIN; SELECT * FROM changing.head FOR UPDATE");
     const failed = other.calls.failure(updateGroup, { name: "mails", attemptsMax: 9 });
     const waits = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
       AND application_name = 'annals' AND query LIKE '%FOR UPDATE%'`;
-    await expect
-      .poll(async () => asking(postgres.connectionString, waits), { timeout: 20_000 })
-      .toHaveLength(1);
+    await expect.poll(async () => servers.asked(waits), { timeout: 20_000 }).toHaveLength(1);
     await takeLease("changing");
     await head.query("ROLLBACK");
     expect(await failed).toMatchObject({ code: unavailable, reason: "RECOVERING" });
@@ -217,7 +174,7 @@ describe.skipIf(programs === undefined)("the groups change hands in the middle o
   });
 
   test("a member goes on: what was settled is, and the rest comes again", async () => {
-    const [one, other] = [await served("midway"), await served("midway")];
+    const [one, other] = [await servers.served("midway"), await servers.served("midway")];
     await one.client.groups.create("mails");
     for (let n = 1; n <= 6; n++) {
       await one.client.append(`s-${n}`, { type: "Happened", data: { n } });
@@ -245,11 +202,9 @@ describe.skipIf(programs === undefined)("the groups change hands in the middle o
 
 /** As a server that takes the lease, and then is never heard of again. */
 async function takeLease(schema: string): Promise<void> {
-  const rows = await asking(
-    postgres.connectionString,
-    `UPDATE "${schema}".lease SET holder = gen_random_uuid(), address = '127.0.0.1:1',
-      number = number + 1, until = clock_timestamp() + interval '3 seconds' RETURNING number`,
-  );
+  const rows =
+    await servers.asked(`UPDATE "${schema}".lease SET holder = gen_random_uuid(), address = '127.0.0.1:1',
+      number = number + 1, until = clock_timestamp() + interval '3 seconds' RETURNING number`);
   expect(rows).toHaveLength(1);
 }
 

@@ -3,43 +3,31 @@
 // one, and can only be settled there.
 import { createServer, connect as connectTo, type AddressInfo, type Socket } from "node:net";
 import { once } from "node:events";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { connect, defineEvents } from "../../src/client/sdk.ts";
+import { describe, expect, test } from "vitest";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { openPostgres } from "../../src/storage/postgres/open.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { spawnAnnals } from "../cli/running-server.ts";
-import { freePort } from "../clients/live-server.ts";
 import { Calls, failedOf, nextOf } from "../support/calls.ts";
-import { postgresPrograms, startPostgres, type PostgresServer } from "./postgres-server.ts";
 import { asking } from "./postgres-storage.ts";
+import { StoreServers } from "./store-servers.ts";
 
-const programs = postgresPrograms();
-const events = defineEvents<{ type: "Happened"; data: { n: number } }>();
-let postgres: PostgresServer;
-const ends: (() => unknown)[] = [];
+const servers = new StoreServers();
+const isMissing = servers.programs === undefined;
 
-beforeAll(async () => {
-  if (programs !== undefined) postgres = await startPostgres(programs);
-});
-afterAll(() => postgres?.remove());
-afterEach(async () => {
-  for (const end of ends.splice(0).toReversed()) await end();
-});
-
-describe.skipIf(programs === undefined)("the lease", () => {
+describe.skipIf(isMissing)("the lease", () => {
   const opened = async (schema: string, address: string) => {
-    const engine = await openPostgres({ url: postgres.connectionString, schema, address });
-    ends.push(() => engine.storage().close());
+    const engine = await openPostgres({ url: servers.url, schema, address });
+    servers.afterwards(() => engine.storage().close());
     return engine.storage();
   };
-  const standbys = async (names: string): Promise<void> => {
-    const set = `ALTER SYSTEM SET synchronous_standby_names = '${names}'`;
-    await asking(postgres.connectionString, set);
-    await asking(postgres.connectionString, "SELECT pg_reload_conf()");
+  const setting = async (url: string, name: string, value: string): Promise<void> => {
+    await asking(url, `ALTER SYSTEM SET ${name} = '${value}'`);
+    await asking(url, "SELECT pg_reload_conf()");
   };
+  const standbys = (names: string): Promise<void> =>
+    setting(servers.url, "synchronous_standby_names", names);
   const until = async (schema: string): Promise<unknown> =>
-    (await asking(postgres.connectionString, `SELECT until::text FROM "${schema}".lease`))[0]?.[0];
+    (await servers.asked(`SELECT until::text FROM "${schema}".lease`))[0]?.[0];
 
   const takenBy = (storage: Storage) =>
     storage.holdGroups?.().then(
@@ -67,21 +55,21 @@ describe.skipIf(programs === undefined)("the lease", () => {
   });
 
   test("ends with a server that cannot log in any more, and with one that stops then", async () => {
-    const url = postgres.connectionString;
-    await asking(url, "CREATE ROLE shut SUPERUSER LOGIN");
+    const url = servers.url;
+    await servers.asked("CREATE ROLE shut SUPERUSER LOGIN");
     const address = "one:1";
     const login = url.replace("annals@", "shut@");
     const one = (await openPostgres({ url: login, schema: "shut", address })).storage();
-    ends.push(() => one.close());
+    servers.afterwards(() => one.close());
     const other = await opened("shut", "other:1");
     const lost = new Promise<void>((resolve) => one.watch({ groupsLost: resolve }));
     await one.holdGroups?.();
     // The lease is renewed on a session of its own, which lives on.
     const first = await until("shut");
     await expect.poll(() => until("shut"), patient).not.toBe(first);
-    await asking(url, "ALTER ROLE shut NOLOGIN");
+    await servers.asked("ALTER ROLE shut NOLOGIN");
     const others = "usename = 'shut' AND query NOT IN ('COMMIT', 'BEGIN')";
-    await asking(url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${others}`);
+    await servers.asked(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${others}`);
     await lost;
     await expect.poll(() => takenBy(other), patient).toBe("its");
   });
@@ -92,12 +80,31 @@ describe.skipIf(programs === undefined)("the lease", () => {
     const first = await until("stops");
     await expect.poll(() => until("stops"), patient).not.toBe(first);
     const listening = "query ILIKE 'LISTEN%'";
-    await asking(
-      postgres.connectionString,
+    await servers.asked(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${listening}`,
     );
     await one.close();
     await expect.poll(() => takenBy(other), patient).toBe("its");
+  });
+
+  test("is renewed while a standby takes almost half a lease for each commit", async () => {
+    const standby = await servers.standby();
+    const [one, other] = [await opened("slow", "one:1"), await opened("slow", "other:1")];
+    await setting(standby.connectionString, "recovery_min_apply_delay", "1850ms");
+    await setting(servers.url, "synchronous_commit", "remote_apply");
+    servers.afterwards(() => setting(servers.url, "synchronous_commit", "on"));
+    await standbys("*");
+    servers.afterwards(() => standbys(""));
+    let lost = 0;
+    one.watch({ groupsLost: () => lost++ });
+    await one.holdGroups?.();
+    const seen = new Set<unknown>();
+    while (seen.size < 5) {
+      seen.add(await until("slow"));
+      expect(await takenBy(other)).toBe("not yet");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(lost).toBe(0);
   });
 
   test("is not renewed by a commit that is on no standby", async () => {
@@ -105,7 +112,7 @@ describe.skipIf(programs === undefined)("the lease", () => {
     const lost = new Promise<void>((resolve) => one.watch({ groupsLost: resolve }));
     await one.holdGroups?.();
     await standbys("nobody");
-    ends.push(() => standbys(""));
+    servers.afterwards(() => standbys(""));
     // The primary answers all the time. A failover now would forget what it has committed.
     await lost;
     await standbys("");
@@ -113,14 +120,14 @@ describe.skipIf(programs === undefined)("the lease", () => {
   });
 });
 
-describe.skipIf(programs === undefined)("a call that breaks between two servers", () => {
+describe.skipIf(isMissing)("a call that breaks between two servers", () => {
   test("leaves an event in two hands, of which one can settle it", async () => {
     const wire = await Wire.open();
-    ends.push(() => wire.close());
-    const runs = await served("hands", ["--advertise", `127.0.0.1:${wire.port}`]);
+    servers.afterwards(() => wire.close());
+    const runs = await servers.served("hands", ["--advertise", `127.0.0.1:${wire.port}`]);
     wire.to = runs.port;
     await runs.client.groups.create("mails", { leaseMs: 600_000 });
-    const other = await served("hands");
+    const other = await servers.served("hands");
     await runs.client.append("s", { type: "Happened", data: { n: 1 } });
 
     const behind = join(other.calls);
@@ -148,24 +155,6 @@ describe.skipIf(programs === undefined)("a call that breaks between two servers"
 });
 
 const patient = { timeout: 30_000 };
-
-/** A server of the store, and clients of it. */
-async function served(schema: string, flags: readonly string[] = []) {
-  const port = await freePort();
-  const storage = ["--storage", postgres.connectionString, "--storage-schema", schema];
-  const server = spawnAnnals(["serve", "--port", `${port}`, ...storage, ...flags]);
-  const address = `127.0.0.1:${port}`;
-  const client = connect({ address, events });
-  const calls = new Calls(address);
-  ends.push(async () => {
-    client.close();
-    calls.close();
-    server.kill();
-    await server.ended;
-  });
-  await client.ready(60_000);
-  return { port, client, calls };
-}
 
 type Member = ReturnType<typeof join>;
 

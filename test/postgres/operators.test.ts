@@ -1,5 +1,6 @@
 // What operators and their tools meet: payloads in SQL, a database that was restored, a password
 // that is wrong, and the contract test against a database of theirs.
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -101,5 +102,20 @@ describe.skipIf(programs === undefined)("operators of a store in PostgreSQL", ()
       /^--storage .*it does not let this server in: password authentication failed/,
     );
     expect(server.printed()).not.toContain("wr0ng");
+  });
+
+  test("get one line where the contract test may not create schemas, or not connect", async () => {
+    const url = postgres.connectionString;
+    await asking(url, "CREATE ROLE guest LOGIN");
+    const needs = "--storage needs a role that may create schemas in the database: ";
+    for (const [storage, why] of [
+      [url.replace("annals@", "guest@"), "permission denied for database postgres"],
+      [url.replace("/postgres", "/nowhere"), 'database "nowhere" does not exist'],
+    ] as const) {
+      const script = join(import.meta.dirname, "conformance.ts");
+      const tried = spawnSync(process.execPath, [script, "--storage", storage]);
+      expect(`${tried.stdout}${tried.stderr}`).toBe(`${needs}${why}\n`);
+      expect(tried.status).toBe(1);
+    }
   });
 });

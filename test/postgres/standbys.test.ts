@@ -194,6 +194,70 @@ describe.skipIf(programs === undefined)("events read from a standby", () => {
     await readsThere();
   });
 
+  test("come from the primary if the standby hangs in the middle of a page", async () => {
+    for (let i = 0; i < 3; i++) await opened.append(900);
+    await reached(schema, 2_700);
+    await readsThere();
+    // All is read by COPY, page after page.
+    const all = { selection: { kind: "all" }, direction: "forwards", batchBytes: 65_536 } as const;
+    const read = opened.storage.read({ ...all, positions: { first: 1, last: 2_700 } });
+    let count = 0;
+    try {
+      for await (const batch of read) {
+        if (count === 0) standby.freeze("SIGSTOP");
+        count += batch.count;
+      }
+    } finally {
+      standby.freeze("SIGCONT");
+    }
+    expect(count).toBe(2_700);
+    await readsThere();
+  });
+
+  test("come from the primary for a server that starts while the standby hangs", async () => {
+    await opened.append(20);
+    await reached(schema, 20);
+    standby.freeze("SIGSTOP");
+    const other = await open(primary.connectionString, schema, standby.connectionString);
+    try {
+      expect(countOf(await read(other.storage, {}))).toBe(20);
+      await other.append(1);
+      expect(countOf(await read(other.storage, {}))).toBe(21);
+      expect(other.storage.standbys?.()).toMatchObject([{ isUsed: false }]);
+    } finally {
+      standby.freeze("SIGCONT");
+      await other.close();
+    }
+    await opened.storage.catchUp?.();
+  });
+
+  test("that wait for a session there, because others have them all, say nothing of it", async () => {
+    await opened.append(20);
+    await reached(schema, 20);
+    await readsThere();
+    // Each page of a part of a stream asks for two versions, and takes three seconds there.
+    await asking(
+      primary.connectionString,
+      `SET search_path = "${schema}"; ALTER FUNCTION version_at RENAME TO version_at_once;
+      CREATE FUNCTION version_at(of_stream text, at_position bigint) RETURNS bigint
+      LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$ BEGIN
+        IF pg_is_in_recovery() THEN PERFORM pg_sleep(1.5); END IF;
+        RETURN version_at_once(of_stream, at_position);
+      END $$`,
+    );
+    await opened.append(1);
+    await reached(schema, 21);
+    const before = pages();
+    // Of eight sessions: eight reads have one at once, eight more wait for half a page's time, and
+    // the others give up waiting and ask the primary.
+    const request = { selection: selectStream("a"), positions: { first: 2, last: 20 } } as const;
+    const reads = Array.from({ length: 20 }, () => read(opened.storage, request));
+    for (const each of await Promise.all(reads)) expect(countOf(each)).toBe(19);
+    expect(pages() - before).toBeGreaterThanOrEqual(16);
+    expect(opened.storage.standbys?.()).toMatchObject([{ isUsed: true, failures: 0 }]);
+    expect(opened.warned).toEqual([]);
+  });
+
   test("are not those of a former standby that goes its own way", async () => {
     await opened.append(5);
     const other = await startPostgres(programs ?? "", primary);

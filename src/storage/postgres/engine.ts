@@ -291,6 +291,7 @@ export class PostgresEngine {
     if (this.isClosed) return;
     this.database.leave(why.message);
     this.writer.use(undefined);
+    this.lease.searched();
     this.endHints();
     this.become("unreachable", why.message);
     void this.recover();

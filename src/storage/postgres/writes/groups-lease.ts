@@ -15,8 +15,9 @@ import type { DbSession } from "../sessions/session.ts";
 import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
+/** From one renewal being asked for to the next: a standby may take almost half a lease for each. */
 const renewMs = leaseMs / 3;
-/** A renewal that failed, or did not end in time, is tried again. */
+/** A renewal that failed is tried again. */
 const againMs = 300;
 /** It is over here a little sooner than for the others. */
 const marginMs = 250;
@@ -95,6 +96,11 @@ export class GroupsLease {
     return state === divisionByZero;
   }
 
+  /** Another host may be the primary by now: a renewal is not waited for any more. */
+  searched(): void {
+    this.session?.end();
+  }
+
   /** For the next server at once. */
   async giveBack(session: DbSession | undefined): Promise<void> {
     const { isHeld } = this;
@@ -108,7 +114,7 @@ export class GroupsLease {
     this.untilMs = sinceMs + leaseMs - marginMs;
     clearTimeout(this.expiring);
     this.expiring = setTimeout(() => this.lose(), this.untilMs - performance.now());
-    this.renewLater(renewMs);
+    this.renewLater(sinceMs + renewMs - performance.now());
   }
 
   private expire(): void {
@@ -144,10 +150,9 @@ export class GroupsLease {
     else this.renewLater(againMs);
   }
 
-  /** False: it is another's. A commit that waits too long is left behind with its session. */
+  /** False: it is another's. A commit that waits longer than the lease is left with its session. */
   private async renewedInTime(number: number): Promise<boolean> {
     const session = await this.opened();
-    const overdue = setTimeout(() => session.end(), renewMs);
     try {
       const sent = [session.run("BEGIN"), session.rows(renew, [number, leaseMs])] as const;
       const [, rows] = await Promise.all([...sent, session.commit()]);
@@ -155,8 +160,6 @@ export class GroupsLease {
     } catch (error) {
       session.end();
       throw error;
-    } finally {
-      clearTimeout(overdue);
     }
   }
 
