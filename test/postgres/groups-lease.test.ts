@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { openPostgres } from "../../src/storage/postgres/open.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { Calls, failedOf, nextOf } from "../support/calls.ts";
+import { failedOf, nextOf, type Calls } from "../support/calls.ts";
 import { asking } from "./postgres-storage.ts";
 import { StoreServers } from "./store-servers.ts";
 

@@ -200,10 +200,10 @@ describe.skipIf(programs === undefined)("events read from a standby", () => {
     await readsThere();
     // All is read by COPY, page after page.
     const all = { selection: { kind: "all" }, direction: "forwards", batchBytes: 65_536 } as const;
-    const read = opened.storage.read({ ...all, positions: { first: 1, last: 2_700 } });
+    const batches = opened.storage.read({ ...all, positions: { first: 1, last: 2_700 } });
     let count = 0;
     try {
-      for await (const batch of read) {
+      for await (const batch of batches) {
         if (count === 0) standby.freeze("SIGSTOP");
         count += batch.count;
       }

@@ -141,6 +141,8 @@ export function factsContract(open: OpenContract): void {
         [{ tags: ["k:2"] }, 3],
         [{ tags: ["k:1", "k:2"] }, 1],
         [{ tags: ["k:"] }, 0],
+        [{ tagsAny: ["k:2", "nothing"] }, 3],
+        [{ tagsAny: ["k:2", "k:10"], types: ["Opened"] }, 1],
         [{ streams: ["a-1"], types: ["Closed"] }, 0],
         [{ streamPrefixes: ["a"], types: ["Opened"], tags: ["k:2"] }, 1],
         [{ types: ["Free"], tags: ["k:10"] }, 4],

@@ -115,6 +115,9 @@ const rarest = `SELECT CASE WHEN cardinality(i.tags) = 1 THEN i.tags[1] ELSE (
     ) LIMIT 1
   ) END AS name FROM (SELECT l.tags::text[] AS tags FROM unnest($7::text[]) l(tags)) i`;
 
+/** Whether an event `x` is in the category of a name `n`. */
+export const inCategory = "x.stream IS NOT NULL AND split_part(x.stream, '-', 1) = n.name";
+
 const ofQuery = directed("query", (isForwards) => {
   const order = isForwards ? "ASC" : "DESC";
   const some = (names: string, from: string, by = "position"): string =>
@@ -124,7 +127,6 @@ const ofQuery = directed("query", (isForwards) => {
   const range = "x.position BETWEEN $1 AND $2";
   const streams = `(SELECT s.name, version_at(s.name, $1 - 1) AS low,
     version_at(s.name, $2) AS high FROM unnest($6::text[]) s(name) OFFSET 0)`;
-  const category = "x.stream IS NOT NULL AND split_part(x.stream, '-', 1) = n.name";
   const parts = [
     some(
       streams,
@@ -132,7 +134,7 @@ const ofQuery = directed("query", (isForwards) => {
       "version",
     ),
     some(`(${rarest})`, `tag x WHERE x.tag = n.name AND ${range}`),
-    some("(SELECT unnest($8::text[]) AS name)", `event x WHERE ${category} AND ${range}`),
+    some("(SELECT unnest($8::text[]) AS name)", `event x WHERE ${inCategory} AND ${range}`),
     some("(SELECT unnest($9::text[]) AS name)", `event x WHERE x.type = n.name AND ${range}`),
   ];
   const end = isForwards ? ["max", "$2"] : ["min", "$1"];
@@ -157,7 +159,7 @@ interface LookUp {
 }
 
 /** Undefined: some item has nothing to look up. */
-function lookUpOf(items: readonly QueryItem[]): LookUp | undefined {
+export function lookUpOf(items: readonly QueryItem[]): LookUp | undefined {
   const by: LookUp = { streams: new Set(), tags: [], categories: new Set(), types: new Set() };
   if (items.length === 0) return undefined;
   for (const item of items) {

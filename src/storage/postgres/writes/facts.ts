@@ -2,17 +2,16 @@
 // one head. They are asked for together, in one trip: in a transaction that holds the lock of the
 // head, or in one that sees a single moment.
 
-import type { AppendCondition } from "../../../domain/append.ts";
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import { type StoredEvent, positionInId } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import { storedEventOf } from "../../removed-record.ts";
 import type { Facts, FactsRequest } from "../../storage.ts";
 import { headOf, type HeadKeeper, type LogHead } from "../head/log-head.ts";
-import { readPage, type PageRequest } from "../reads/pages.ts";
-import { lifecyclesOf, Removals, removalsOf, type Lifecycles } from "../reads/removals.ts";
+import { lifecyclesOf, type Lifecycles } from "../reads/removals.ts";
 import { eventColumns, eventIn } from "../tables/rows.ts";
 import type { Asker } from "../sessions/session.ts";
+import { matchesOf, mayMatch } from "./conditions.ts";
 
 const versionsNow = {
   name: "versions-now",
@@ -27,9 +26,6 @@ const eventsById = {
       WHERE NOT e.id_from_client AND e.position = ANY ($2::bigint[]) AND e.id = ANY ($1::uuid[])`,
 };
 
-/** A condition is mostly answered by its newest candidates. */
-const candidates = { eventsMax: 4, bytesMax: 256 * 1_024, window: 64 };
-const moreCandidates = { eventsMax: 256, bytesMax: 256 * 1_024, window: 4_096 };
 const everything = Number.MAX_SAFE_INTEGER;
 
 export interface FoundFacts {
@@ -40,7 +36,7 @@ export interface FoundFacts {
 
 /**
  * `headThen` is sent first, with what it needs before it. Everything is sent before the first
- * answer comes.
+ * answer comes, but for what a condition still needs then.
  */
 export async function factsInSession(
   session: Asker,
@@ -57,7 +53,7 @@ export async function factsInSession(
     versions: versionsOf(session, streams),
     events: foundById(session, ids),
     lifecycles: lifecyclesOf(session, asked, everything),
-    pages: Promise.all(request.conditions.map((each) => newest(session, each, candidates))),
+    areOpen: mayMatch(session, request.conditions),
   };
   // All have ended before anything else is sent, or the session is given up.
   await Promise.allSettled(Object.values(first));
@@ -67,12 +63,8 @@ export async function factsInSession(
   const lifecycles = isNewer
     ? await lifecyclesOf(session, streams, everything)
     : await first.lifecycles;
-  const pages = await first.pages;
-  const matches: number[] = [];
-  for (const [i, condition] of request.conditions.entries()) {
-    const judging = { session, keeper, isNewer, head: head.position };
-    matches.push(await matchAfter(judging, condition, pages[i]));
-  }
+  const judging = { session, keeper, isNewer, head: head.position };
+  const matches = await matchesOf(judging, request.conditions, await first.areOpen);
   const found = lifecyclesIn(lifecycles, request.replaced);
   return { head, facts: { head: headOf(head), versions, lifecycles: found, events, matches } };
 }
@@ -118,47 +110,4 @@ function lifecyclesIn(
       throw new AnnalsError(each.failure, each.message, each);
   }
   return lifecycles;
-}
-
-type Newest = Awaited<ReturnType<typeof readPage>>;
-type PageSize = Pick<PageRequest, "eventsMax" | "bytesMax" | "window">;
-
-function newest(
-  session: Asker,
-  { query, after }: AppendCondition,
-  size: PageSize,
-  last = everything,
-): Promise<Newest> {
-  const selection = { kind: "query", query } as const;
-  const positions = { first: after + 1, last };
-  return readPage(session, { selection, isForwards: false, positions, ...size, isOpen: true });
-}
-
-interface Judging {
-  readonly session: Asker;
-  readonly keeper: HeadKeeper;
-  /** Whether lifecycles have changed beyond what is known. */
-  readonly isNewer: boolean;
-  readonly head: number;
-}
-
-/** The position of an event after `after` that matches and is not removed, or 0. */
-async function matchAfter(
-  { session, keeper, isNewer, head }: Judging,
-  condition: AppendCondition,
-  page: Newest | undefined,
-): Promise<number> {
-  const { after } = condition;
-  const now = { of: head, now: keeper.time };
-  for (let next = page; next !== undefined;) {
-    const streams = next.events.map(({ stream }) => stream).filter((stream) => stream !== "");
-    const removals = isNewer
-      ? new Removals(await lifecyclesOf(session, [...new Set(streams)], head), now.now)
-      : await removalsOf(session, keeper, streams, now);
-    const match = next.events.find((event) => event.position > after && !removals.removes(event));
-    if (match !== undefined) return match.position;
-    const last = Math.min(next.through - 1, head);
-    next = last <= after ? undefined : await newest(session, condition, moreCandidates, last);
-  }
-  return 0;
 }

@@ -15,7 +15,7 @@ import type { DbSession } from "../sessions/session.ts";
 import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
-/** From one renewal being asked for to the next: a standby may take almost half a lease for each. */
+/** Between two of them being asked for: a standby may take almost half a lease to confirm one. */
 const renewMs = leaseMs / 3;
 /** A renewal that failed is tried again. */
 const againMs = 300;
