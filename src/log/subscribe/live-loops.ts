@@ -25,6 +25,8 @@ const {
 
 /** A live subscription. */
 export interface LiveReader {
+  /** Whose subscription it is: the same for all of a connection. */
+  readonly owner: object;
   readonly interest: Interest;
   /** Every matching event up to this position has been delivered. */
   through: number;
@@ -148,7 +150,8 @@ export class LiveLoop {
 
   /** Nothing matches between what the readers have had and `first`. */
   private async deliverBetween(first: number, last: number): Promise<void> {
-    const readers = [...this.readers];
+    // By connection: what one gets in a turn is one write.
+    const readers = [...Map.groupBy(this.readers, ({ owner }) => owner).values()].flat();
     for (const reader of readers) reader.through = Math.max(reader.through, first - 1);
     for (let at = first; at <= last && this.readers.size > 0;) {
       at = (await this.deliverBatch(readers, { first: at, last })) + 1;

@@ -68,6 +68,7 @@ interface SubscriptionParts {
 }
 
 class Subscription implements LiveReader {
+  readonly owner: object;
   readonly interest: Interest;
   /** Every matching event up to this position has been delivered. */
   through: number;
@@ -92,6 +93,7 @@ class Subscription implements LiveReader {
     start: number,
     signal: AbortSignal,
   ) {
+    this.owner = source.gate.owner;
     this.source = source;
     this.request = request;
     this.interest = interest;

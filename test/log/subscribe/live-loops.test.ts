@@ -1,6 +1,7 @@
 // Live delivery by one loop: who waits at the head is given what is new, once and without asking.
 import { describe, expect, test } from "vitest";
 import type { SubscribeRequest } from "../../../src/log/event-log.ts";
+import { Scheduler } from "../../../src/log/scheduling/scheduler.ts";
 import { deleteStream } from "../../support/lifecycles.ts";
 import type { createModelStorage } from "../../support/model-storage.ts";
 import { appendAll, appendOf, openLog, settled, Subscriber, type OpenOptions } from "../harness.ts";
@@ -70,6 +71,32 @@ describe("what is new", () => {
     await appendAll(log, {});
     await settled();
     for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3]);
+  });
+
+  test("is given to the subscriptions of one connection, one behind the other", async () => {
+    const { log } = openLog();
+    const gates = [new Scheduler().gateOf({}), new Scheduler().gateOf({})];
+    const order: number[] = [];
+    const request = {
+      selection: { kind: "all" },
+      start: { kind: "after-position", position: 0 },
+      checkpointIntervalMs: 1_000,
+    } as const;
+    for (let i = 0; i < 20; i++) {
+      const offer = (): boolean => order.push(i % 2) > 0;
+      const { signal } = new AbortController();
+      const messages = log.subscribe(request, signal, gates[i % 2], offer);
+      void (async () => {
+        for await (const _ of messages);
+      })();
+    }
+    for (let i = 0; i < 3; i++) {
+      order.length = 0;
+      await appendAll(log, {});
+      await settled();
+    }
+    expect(order.length).toBe(20);
+    expect(order).toEqual(order.toSorted((a, b) => a - b));
   });
 
   test("is several batches where it is more than one", async () => {
