@@ -85,6 +85,11 @@ export interface Pick {
   readonly probe: string;
   readonly part?: number;
   readonly of: Figure;
+  /**
+   * Of "us": another probe, which has the other parts alone. What each of their events costs there
+   * is not counted.
+   */
+  readonly without?: string;
 }
 
 /** The requirement on the ratio to the limit, or on the value. */

@@ -114,7 +114,7 @@ export function rssRow(rows: readonly ResultRow[], facts: RunFacts): ResultRow |
   return rowOf(spec, [new Map([["peak", sample]])], facts);
 }
 
-function pick(round: Round, { probe, part, of }: Pick): number {
+function pick(round: Round, { probe, part, of, without }: Pick): number {
   const sample = round.get(probe);
   if (!sample) throw new Error(`the probe ${probe} was not measured`);
   if (of === "seconds") return present(sample.seconds, of);
@@ -122,14 +122,23 @@ function pick(round: Round, { probe, part, of }: Pick): number {
   if (of === "bytes per payload byte") return present(sample.bytesPerPayloadByte, of);
   const parts = part === undefined ? sample.parts : sample.parts.slice(part, part + 1);
   if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);
-  const events = parts.reduce((sum, next) => sum + next.eventsPerSecond, 0);
-  if (of === "us") return (present(sample.serverCpu, of) * 1e6) / events;
+  const events = eventsIn(parts);
+  if (of === "us") {
+    const micros = present(sample.serverCpu, of) * 1e6;
+    if (without === undefined) return micros / events;
+    const otherMicros = pick(round, { probe: without, of });
+    return (micros - otherMicros * (eventsIn(sample.parts) - events)) / events;
+  }
   if (of === "us CPU/call") {
     const calls = parts.reduce((sum, next) => sum + next.callsPerSecond, 0);
     return (present(sample.serverCpu, of) * 1e6) / calls;
   }
   const rate = of === "events/s" ? "eventsPerSecond" : "callsPerSecond";
   return parts.reduce((sum, next) => sum + next[rate], 0);
+}
+
+function eventsIn(parts: Sample["parts"]): number {
+  return parts.reduce((sum, next) => sum + next.eventsPerSecond, 0);
 }
 
 /** Empty if the figure is not a rate. */

@@ -41,6 +41,8 @@ const spec: RowSpec = {
   target: { of: "ratio", atLeast: 0.5 },
 };
 
+const bareSpec = { workload: "w", title: "A workload" };
+
 function rounds(...pairs: [number, number][]): Round[] {
   return pairs.map(
     ([value, limit]) =>
@@ -50,6 +52,21 @@ function rounds(...pairs: [number, number][]): Round[] {
       ]),
   );
 }
+
+test("a delivery's CPU is without that of the same appends alone", () => {
+  const appends = sample(5).parts[0] as PartSample;
+  const deliveries = { ...appends, eventsPerSecond: 1_000 };
+  // 0.9 of a core for 50 events/s: 18,000 us each.
+  const alone = { ...sample(5), parts: [appends] };
+  const product = { ...sample(5), parts: [deliveries, { ...appends, eventsPerSecond: 25 }] };
+  const value = { probe: "product", part: 0, of: "us", without: "alone" } as const;
+  const row = rowOf(
+    { ...bareSpec, unit: "us", value },
+    [new Map(Object.entries({ alone, product }))],
+    facts,
+  );
+  expect(row.value).toBeCloseTo((900_000 - 25 * 18_000) / 1_000);
+});
 
 test("a row has the medians of the rounds, their ratio and the verdict", () => {
   const row = rowOf(spec, rounds([10, 100], [70, 90], [60, 300]), facts);
