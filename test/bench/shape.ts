@@ -16,7 +16,7 @@ export interface KvCounts {
   puts: number;
   putBytes: number;
   deletes: number;
-  /** Keys asked for, and the calls that asked. */
+  /** Keys asked for, and the calls that asked for some in one trip. */
   gets: number;
   getCalls: number;
   /** Entries answered by range reads, and the calls that asked. */
@@ -51,6 +51,10 @@ export async function countedLog(kv: Kv = openMemoryKv()): Promise<Counted> {
       counts.getCalls++;
       counts.gets += keys.length;
       return kv.getMany(keys);
+    },
+    getNow(key) {
+      counts.gets++;
+      return kv.getNow?.(key);
     },
     async page(range) {
       const entries = await kv.page(range);

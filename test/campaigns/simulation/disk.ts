@@ -222,6 +222,7 @@ class SimulatedKv {
         this.read(async () =>
           (await memory.getMany(keys)).map((value) => value && this.corrupted(value)),
         ),
+      getNow: (key) => this.getNow(key),
       page: (range) => this.read(() => this.page(range)),
       write: (operations) => this.write(operations),
       flush: () => disk.flush(this.memtable, this.sequence),
@@ -241,6 +242,14 @@ class SimulatedKv {
     this.assertOpen();
     if (this.world.strikes("a read fails")) throw ioError("read");
     return await (early ?? look());
+  }
+
+  private getNow(key: Uint8Array): Uint8Array | undefined | "later" {
+    this.assertOpen();
+    if (this.world.chance(0.1)) return "later";
+    if (this.world.strikes("a read fails")) throw ioError("read");
+    const value = this.memory.getNow?.(key);
+    return value instanceof Uint8Array ? this.corrupted(value) : value;
   }
 
   private async page(range: KeyRange): Promise<Entry[]> {

@@ -23,7 +23,7 @@ export class Avoided {
 
   /** The same database, without what is avoided now or later. */
   over(kv: Kv): Kv {
-    const { frozen } = kv;
+    const { frozen, getNow } = kv;
     return {
       ...kv,
       whole: kv,
@@ -31,6 +31,12 @@ export class Avoided {
         this.assertNone(keys);
         return kv.getMany(keys);
       },
+      ...(getNow && {
+        getNow: (key) => {
+          this.assertNone([key]);
+          return getNow(key);
+        },
+      }),
       page: async (range) => this.judge(range, await kv.page(range), false),
       scan: (range) => new AvoidingScan(openScan(kv, range), range, this),
       ...(frozen && { frozen: (range) => new AvoidingScan(frozen(range), range, this) }),

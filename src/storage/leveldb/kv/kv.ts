@@ -32,8 +32,11 @@ export interface Scan {
 export interface ReadableKv {
   /** The values of the keys, in the order of the keys. Undefined for a key that is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
-  /** Whether a lookup takes a fraction of the time of a page. Absent: it does. */
-  areLookUpsQuick?(): boolean;
+  /**
+   * The value of a key, at once. "later": that may take long, and the other methods leave the main
+   * thread. Absent: they always do.
+   */
+  readonly getNow?: (key: Uint8Array) => Uint8Array | undefined | "later";
   /**
    * Entries of the range, in its order; empty only if the range has none. A page with fewer than
    * `limit` entries and less than half of `bytesMax` is the last one.

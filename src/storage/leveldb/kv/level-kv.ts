@@ -42,7 +42,13 @@ function overDatabase(database: Database): Kv {
   const lookUps = new LookUps(database);
   return {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
-    areLookUpsQuick: () => lookUps.areQuick,
+    getNow(key) {
+      try {
+        return lookUps.now(key as Buffer);
+      } catch (error) {
+        rethrow(error);
+      }
+    },
     page: (range) => readPage(database, range).catch(rethrow),
     scan: (range) => checkedScan(new LevelScan(database, range)),
     frozen: (range) => checkedScan(frozenScan(database, range)),

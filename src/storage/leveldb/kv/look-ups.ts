@@ -47,9 +47,16 @@ export class LookUps {
     this.parts = parts;
   }
 
-  /** Whether the next lookups are synchronous. */
-  get areQuick(): boolean {
-    return this.cautious === 0;
+  /** At once. "later": lookups have gone to disk lately, so this one should leave the thread. */
+  now(key: Buffer): Uint8Array | undefined | "later" {
+    if (this.cautious > 0) {
+      this.cautious--;
+      return "later";
+    }
+    const since = this.parts.nowMs();
+    const value = this.database.getSync(key);
+    this.took(this.parts.nowMs() - since);
+    return value;
   }
 
   /** In the order of the keys. */
@@ -63,14 +70,18 @@ export class LookUps {
     for (const key of keys) {
       values.push(this.database.getSync(key));
       const now = this.parts.nowMs();
-      const isSlow = now - since > slowMs && this.hasReadDisk();
-      if (isSlow && this.sinceSlow < soonCount) this.cautious = cautiousCount;
-      this.sinceSlow = isSlow ? 0 : this.sinceSlow + 1;
+      this.took(now - since);
       if (this.cautious > 0) break;
       since = now;
     }
     if (values.length === keys.length) return values;
     return [...values, ...(await this.database.getMany(keys.slice(values.length)))];
+  }
+
+  private took(ms: number): void {
+    const isSlow = ms > slowMs && this.hasReadDisk();
+    if (isSlow && this.sinceSlow < soonCount) this.cautious = cautiousCount;
+    this.sinceSlow = isSlow ? 0 : this.sinceSlow + 1;
   }
 
   /** Since it was asked last. If not, it was the processor that was waited for. */

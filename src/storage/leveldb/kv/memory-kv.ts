@@ -22,6 +22,7 @@ export function openMemoryKv(): Kv {
     async getMany(keys) {
       return keys.map((key) => values.get(nameOf(key))?.[1]);
     },
+    getNow: (key) => values.get(nameOf(key))?.[1],
     async page(range) {
       return pageOf(keysInOrder(), values, range);
     },

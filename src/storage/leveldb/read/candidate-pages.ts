@@ -13,7 +13,7 @@ const candidatesPerPageFirst = 12;
 export const candidatesPerPageMax = 64;
 const pageBytesTarget = 512 * 1024;
 /** With more hits in a chunk, the chunk is read. */
-const besideStreamsMax = 4;
+export const besideStreamsMax = 4;
 
 export interface CandidatePage {
   readonly candidates: readonly Candidates[];

@@ -5,7 +5,7 @@
 import { postingKey, type TermNumber } from "../format/keys.ts";
 import type { Kv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
-import { missingPostings, NewestPostings } from "./newest-postings.ts";
+import { fewPostings, missingPostings, NewestPostings } from "./newest-postings.ts";
 import type { RemovedRun, RemovedRuns } from "../state/removed-runs.ts";
 import type { TermHead } from "../state/term-table.ts";
 
@@ -33,9 +33,6 @@ const pageBytesMax = 512 * 1024;
 const finalBytesMax = pageBytesMax / 2;
 /** So many of the newest postings are read by their keys before there is an iterator. */
 const newestMax = 16;
-/** A range of no more events, and likely no more postings, is read by keys alone. */
-const fewEventsMax = 100;
-const fewPostingsMax = 24;
 
 /** The postings of a term in pages. Each page is checked to continue the previous one. */
 async function* pagesOf(
@@ -44,16 +41,19 @@ async function* pagesOf(
   range: PostingRange,
 ): AsyncGenerator<readonly Posting[]> {
   if (!range.reverse) {
-    const few = await fewPostings(kv, term, range);
-    if (few === undefined) yield* pagesFrom(kv, term, range);
-    else if (few.length > 0) yield few;
+    const { firstChunk: first, lastChunk: last, events = term.count } = range;
+    const few = fewPostings(kv, term, { first, last, events });
+    if (few === undefined) return yield* pagesFrom(kv, term, range);
+    const skips = range.skipsRemoved();
+    const page = few.filter((each) => !isSkipped(each, skips));
+    if (page.length > 0) yield page;
     return;
   }
   if (range.lastChunk < term.lastChunk) return yield* pagesFrom(kv, term, range);
   const newest = new NewestPostings(kv, term);
   let reached: Posting | undefined;
   for (let i = 0; i < newestMax; i++) {
-    const posting = await newest.next();
+    const posting = newest.next();
     if (posting === undefined) break;
     if (posting.chunkLast < range.firstChunk) return;
     reached = posting;
@@ -125,29 +125,6 @@ async function* pagesFrom(
 
 function isSkipped({ removedRecords, ordinals }: Posting, skipsRemoved: boolean): boolean {
   return skipsRemoved && removedRecords === ordinals.length;
-}
-
-/**
- * The postings of a range that ends soon before the term's head, in order. Undefined: it has many,
- * or they are not found from there.
- */
-async function fewPostings(
-  kv: Kv,
-  term: TermHead,
-  { firstChunk, lastChunk, skipsRemoved, events = term.count }: PostingRange,
-): Promise<Posting[] | undefined> {
-  if (events > fewEventsMax) return undefined;
-  const newest = new NewestPostings(kv, term);
-  const postings: Posting[] = [];
-  for (let i = 0; newest.before > 0; i++) {
-    const posting = i < fewPostingsMax ? await newest.next() : undefined;
-    if (posting === undefined) return undefined;
-    if (posting.chunkLast < firstChunk) break;
-    if (posting.chunkLast <= lastChunk) postings.push(posting);
-    if ((events - i) / posting.ordinals.length > fewPostingsMax) return undefined;
-  }
-  const skips = skipsRemoved();
-  return postings.filter((each) => !isSkipped(each, skips)).toReversed();
 }
 
 /** The count with which the first posting must begin, if the range determines it. */
@@ -281,7 +258,7 @@ export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): P
   const newest = new NewestPostings(kv, term);
   let high = term.lastChunk;
   for (let i = 0; i < newestMax; i++) {
-    const posting = await newest.next();
+    const posting = newest.next();
     if (posting === undefined) break;
     if (version > posting.before) return posting.chunkLast;
     high = posting.chunkFirst - 1;

@@ -10,6 +10,9 @@ import { positionAt } from "./chunks.ts";
 import { gathererFor } from "./gatherer.ts";
 import { hotBatch, hotEvents, hotWalk } from "./hot-stream.ts";
 import { planFor } from "./plan.ts";
+import { shortRead } from "./short-read.ts";
+import { TypeFilter } from "./type-filter.ts";
+import { batchesOfTypes } from "./type-walk.ts";
 import { Visibility } from "./visibility.ts";
 import { batchIn, indexWalk, logWalk } from "./walks.ts";
 
@@ -63,37 +66,50 @@ function regularBatch(batch: Batch): Batch {
 
 type Batches = Iterator<Batch, undefined> | AsyncIterator<Batch, undefined>;
 
-/** Finds the fastest way to the events of the read, and begins to gather them into batches. */
-async function begin(
-  store: OpenStore,
-  read: StorageRead,
-  asOf: { readonly head: number; readonly moment: number },
-): Promise<Batches> {
-  const { head } = asOf;
+interface AsOf {
+  readonly head: number;
+  readonly moment: number;
+}
+
+/** Begins to gather the events into batches. Short reads end here. */
+function begin(store: OpenStore, read: StorageRead, asOf: AsOf): Batches | Promise<Batches> {
   const first = Math.max(read.positions.first, 1);
-  const last = Math.min(read.positions.last, head);
+  const last = Math.min(read.positions.last, asOf.head);
   if (first > last) return nothing;
   const bounded = { ...read, positions: { first, last } };
   const hot = hotEvents(store, bounded);
   // A small range in memory is faster to examine than any index. Live subscriptions read this way.
   const isForwards = read.direction === "forwards" && read.versions === undefined;
   const recent = isForwards && !hot ? store.tail.covering(first, last, fewChunks) : undefined;
-  const isAnyRemoved = !store.lifecycles.isEmpty;
-  if (!isAnyRemoved) {
+  if (store.lifecycles.isEmpty) {
     const batch = hot ? hotBatch(bounded, hot) : recent && batchIn(recent, bounded);
     if (batch !== undefined) return [batch].values();
+    const short = hot || recent ? undefined : shortRead(store, bounded, asOf);
+    if (short !== undefined) return short.count === 0 ? nothing : [short].values();
   }
   const visibility = new Visibility(store, read);
   if (hot) return batchesFrom(hotWalk(bounded, hot), bounded, visibility);
-  const walkLog = () => batchesFrom(logWalk(store, bounded, head), bounded, visibility);
-  if (recent) return walkLog();
-  const narrow = isAnyRemoved ? await narrowed(store, bounded, visibility) : bounded;
+  if (recent) return batchesFrom(logWalk(store, bounded, asOf.head), bounded, visibility);
+  return planned(store, bounded, { ...asOf, visibility });
+}
+
+/** Finds the fastest way to the events of the read. */
+async function planned(
+  store: OpenStore,
+  read: StorageRead,
+  { head, moment, visibility }: AsOf & { readonly visibility: Visibility },
+): Promise<Batches> {
+  const narrow = store.lifecycles.isEmpty ? read : await narrowed(store, read, visibility);
   if (narrow.positions.first > narrow.positions.last) return nothing;
   const plan = await planFor(store, narrow, head);
-  if (plan.kind === "scan") return walkLog();
-  const gatherer = gathererFor(store, narrow, plan.terms[0]?.number ?? 0, asOf);
+  if (plan.kind === "scan") {
+    const filter = read.direction === "forwards" ? TypeFilter.of(read.selection) : undefined;
+    if (filter) return batchesOfTypes(store, read, { head, filter, visibility });
+    return batchesFrom(logWalk(store, read, head), read, visibility);
+  }
+  const gatherer = gathererFor(store, narrow, plan.terms[0]?.number ?? 0, { head, moment });
   const walk = indexWalk(store, narrow, { terms: plan.terms, head, gatherer });
-  return batchesFrom(walk, bounded, visibility);
+  return batchesFrom(walk, read, visibility);
 }
 
 const nothing: Batches = { next: () => ({ done: true, value: undefined }) };

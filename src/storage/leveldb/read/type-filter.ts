@@ -1,6 +1,7 @@
 // Passes over the records of a chunk whose type a query does not name, by their bytes: where one
 // event in ten has the type, nine are not decoded.
 
+import { isAt } from "../../../domain/record-fields.ts";
 import type { Selection } from "../../../domain/query.ts";
 import { WireReader } from "../../../domain/wire.ts";
 
@@ -12,10 +13,13 @@ const typesMax = 8;
 
 /** The types of which each event of a query has one. */
 export class TypeFilter {
+  /** Whether every event of one of the types is selected. */
+  readonly isAll: boolean;
   private readonly types: readonly Buffer[];
 
-  private constructor(types: readonly Buffer[]) {
+  private constructor(types: readonly Buffer[], isAll: boolean) {
     this.types = types;
+    this.isAll = isAll;
   }
 
   /** Undefined: events of other types may be selected, too, or of many. */
@@ -25,7 +29,13 @@ export class TypeFilter {
     const names = new Set(items.flatMap(({ types }) => types));
     const isNamed = items.length > 0 && items.every(({ types }) => types.length > 0);
     if (!isNamed || names.size > typesMax) return undefined;
-    return new TypeFilter([...names].map((name) => Buffer.from(name)));
+    const isAll = items.every(({ streams, streamPrefixes, tags, tagsAny }) =>
+      [streams, streamPrefixes, tags, tagsAny].every(({ length }) => length === 0),
+    );
+    return new TypeFilter(
+      [...names].map((name) => Buffer.from(name)),
+      isAll,
+    );
   }
 
   /** Whether the framed record between two offsets may have one of the types. */
@@ -34,22 +44,23 @@ export class TypeFilter {
     // The frame's tag and length.
     reader.offset++;
     reader.varint();
-    while (reader.offset < end) {
-      const tag = reader.varint();
-      if (tag !== tagType) reader.passOver(tag & wireTypeMask);
-      else return this.isOne(records, reader.varint(), reader.offset);
-    }
-    return true;
+    return this.mayPassAt(reader, end);
   }
 
-  private isOne(bytes: Uint8Array, length: number, start: number): boolean {
-    for (const type of this.types) {
-      if (type.length !== length) continue;
-      // From the end: types often begin alike.
-      let i = length - 1;
-      while (i >= 0 && bytes[start + i] === type[i]) i--;
-      if (i < 0) return true;
+  /** The same of the record that begins where the reader is, and ends at `end`. */
+  mayPassAt(reader: WireReader, end: number): boolean {
+    while (reader.offset < end) {
+      const tag = reader.varint();
+      if (tag !== tagType) {
+        reader.passOver(tag & wireTypeMask);
+        continue;
+      }
+      const length = reader.varint();
+      for (const type of this.types) {
+        if (isAt(reader.bytes, reader.offset, length, type)) return true;
+      }
+      return false;
     }
-    return false;
+    return true;
   }
 }

@@ -27,6 +27,8 @@ describe("keys to avoid", () => {
     expect(await kv.getMany([key("a"), key("e")])).toEqual([key("value"), undefined]);
     await expect(kv.getMany([key("a"), key("c")])).rejects.toThrow("it is missing");
     await expect(kv.getMany([key("cc")])).rejects.toThrow("it is missing");
+    expect([kv.getNow?.(key("a")), kv.getNow?.(key("e"))]).toEqual([key("value"), undefined]);
+    expect(() => kv.getNow?.(key("cc"))).toThrow("it is missing");
   });
 
   test.each<[string, Partial<KeyRange>, string]>([

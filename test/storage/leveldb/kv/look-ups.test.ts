@@ -35,15 +35,18 @@ test("two look-ups that wait for the disk send the next ones through the thread 
   const { lookUps, asked } = watched({ ms: 1, blocks: 8 });
   expect(await lookUps.get([key, key, key, key])).toEqual([key, key, key, key]);
   expect(asked).toEqual({ main: 2, pool: 2 });
-  expect(lookUps.areQuick).toBe(false);
-  for (let i = 0; i < 256; i++) await lookUps.get([key]);
-  expect(asked).toEqual({ main: 2, pool: 258 });
-  expect(lookUps.areQuick).toBe(true);
+  for (let i = 0; i < 128; i++) {
+    await lookUps.get([key]);
+    expect(lookUps.now(key)).toBe("later");
+  }
+  expect(asked).toEqual({ main: 2, pool: 130 });
+  expect(lookUps.now(key)).toBe(key);
+  expect(asked).toEqual({ main: 3, pool: 130 });
 });
 
 test("look-ups that only wait for the processor stay on the main thread", async () => {
   const { lookUps, asked } = watched({ ms: 1, blocks: 0 });
   for (let i = 0; i < 100; i++) await lookUps.get([key, key]);
-  expect(asked).toEqual({ main: 200, pool: 0 });
-  expect(lookUps.areQuick).toBe(true);
+  for (let i = 0; i < 100; i++) expect(lookUps.now(key)).toBe(key);
+  expect(asked).toEqual({ main: 300, pool: 0 });
 });

@@ -20,6 +20,10 @@ async function countedStore(more: Partial<OverOptions> = {}) {
       looks.count++;
       return kv.getMany(keys);
     },
+    getNow: (key: Uint8Array) => {
+      looks.count++;
+      return kv.getNow?.(key);
+    },
     page: (range: Parameters<typeof kv.page>[0]) => {
       looks.count++;
       return kv.page(range);

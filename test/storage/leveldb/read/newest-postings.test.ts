@@ -34,6 +34,11 @@ function counted(inner: Kv): Kv {
       asked.postings += keys.filter(([prefix]) => prefix === prefixPosting).length;
       return inner.getMany(keys);
     },
+    getNow: (key) => {
+      if (key[0] === prefixChunk) asked.chunks++;
+      if (key[0] === prefixPosting) asked.postings++;
+      return inner.getNow?.(key);
+    },
     page: (range) => {
       asked.walks++;
       return inner.page(range);
