@@ -151,7 +151,7 @@ export const rooms: Record<string, Room> = {
   },
   kurrentAppend: {
     path: `${kurrent}append/`,
-    imports: ["gen", "domain", "lifecycle", "log", "transport", "kurrentMapping"],
+    imports: ["gen", "domain", "lifecycle", "log", "scheduling", "transport", "kurrentMapping"],
   },
   kurrentRead: {
     path: `${kurrent}read/`,
@@ -163,7 +163,10 @@ export const rooms: Record<string, Room> = {
   },
   kurrentV2: {
     path: `${kurrent}v2/`,
-    imports: ["gen", "domain", "log", "transport", "kurrentMapping", "kurrentAppend"],
+    imports: ["gen", "domain", "log", "scheduling", "transport"].concat([
+      "kurrentMapping",
+      "kurrentAppend",
+    ]),
   },
   kurrentdb: {
     path: kurrent,

@@ -49,6 +49,8 @@ interface Open {
 /** What a value costs, as the scheduler counts, and each byte of its text. */
 const valueCost = 32;
 const byteShare = 1 / 8;
+/** What it costs to compare a number with its double. */
+const comparedCost = 96;
 /** Longer strings are read in a step of their own. */
 const longTextBytes = 64 * 1024;
 
@@ -123,6 +125,7 @@ export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson
       }
       default: {
         const scalar = scalarText(json, i);
+        if (isExact) effort.spend(comparedCost);
         value = scalar === "" ? undefined : scalarOf(scalar, isExact);
         i += scalar.length - 1;
       }

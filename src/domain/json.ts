@@ -80,7 +80,7 @@ export function jsonShape(bytes: Uint8Array): JsonShape {
 }
 
 /** A number that has to be compared with its double takes as long as so many bytes of text. */
-const comparedBytes = 256;
+const comparedBytes = 1_024;
 
 /** As `jsonShape`, part by part. */
 export class JsonScan {

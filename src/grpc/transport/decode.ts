@@ -52,7 +52,7 @@ export function* decodeInSteps<S extends DescMessage>(
 }
 
 /** A message whose list is decoded entry by entry. */
-interface SplitRequest<S extends DescMessage> {
+export interface SplitRequest<S extends DescMessage> {
   /** Without the list. */
   readonly rest: MessageShape<S>;
   /** The bytes of each entry: a view. */

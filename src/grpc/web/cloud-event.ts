@@ -99,7 +99,11 @@ export function* cloudEventsInSteps(
   const effort = new Effort();
   for (const [i, each] of list.entries()) {
     const event = newEventOf(yield* structured(each, isBatch ? `events[${i}]` : ""), inStream);
+    const { payload } = event;
+    const bytes = payload.case === "data" ? payload.value.length : 0;
+    if (bytes > longBytes) yield bytes * byteShare;
     take(event);
+    if (bytes > longBytes) yield bytes * byteShare;
     // The tree of the body need not be kept beside what is made of it.
     list[i] = null;
     if (effort.spend(eventCost)) yield effort.take();
@@ -169,6 +173,8 @@ function* dataOf(
 
 /** What a character costs that is made a byte. */
 const byteShare = 1 / 8;
+/** Data that are handled in a step of their own. */
+const longBytes = 256 * 1024;
 /** Characters that are decoded together: groups of four. */
 const pieceChars = 128 * 1024;
 
@@ -181,6 +187,7 @@ function* bytesOf(base64: string, field: string): Steps<Buffer> {
     pieces.push(bytes);
     if (base64.length > pieceChars) yield piece.length * byteShare;
   }
+  if (base64.length > longBytes) yield base64.length * byteShare;
   return Buffer.concat(pieces);
 }
 

@@ -10,30 +10,42 @@ import {
   beyondHead,
   checkpointBackwards,
 } from "../../domain/errors.ts";
-import type { AppendRequest, AppendResponse, TrackingInfo } from "../../gen/umadb/v1/umadb_pb.js";
+import type { Limits } from "../../domain/limits.ts";
+import type { Steps } from "../../domain/steps.ts";
+import {
+  AppendRequestSchema,
+  EventSchema,
+  type AppendRequest,
+  type AppendResponse,
+  type Event,
+  type TrackingInfo,
+} from "../../gen/umadb/v1/umadb_pb.js";
 import type { Call } from "../../grpc/transport/call-environment.ts";
+import { splitRequest } from "../../grpc/transport/decode.ts";
 import { integrity } from "./errors.ts";
 import {
   trackingConsumer,
-  newEventsOf,
+  newEventsInSteps,
   umadbQuery,
   batchRecords,
   boundedPosition,
   umadbSelection,
   sequencedOf,
-  uuidOf,
   type UmadbContext,
 } from "./mapping.ts";
 
+/** What a decoded event takes in memory, with what is made of it, for each byte of the request. */
+const decodedShare = 4;
+
 export async function appendEvents(
   context: UmadbContext,
-  request: AppendRequest,
+  bytes: Buffer,
   call: Call,
 ): Promise<AppendResponse> {
   const { log, limits } = context;
-  const uuids = request.events.map(uuidOf);
+  call.hold(bytes.length * decodedShare);
+  const { request, events, uuids } = await call.inSteps(appendInSteps(bytes, limits));
   const { trackingInfo: tracking } = request;
-  const events = newEventsOf(request.events, uuids, tracking, limits);
   const condition = conditionOf(request, context);
   const append: Append = {
     events,
@@ -64,6 +76,14 @@ export async function appendEvents(
     default:
       throw integrity(`the append is refused: ${outcome.kind}`);
   }
+}
+
+/** The request without its events, and these. */
+function* appendInSteps(bytes: Buffer, limits: Limits) {
+  const { rest, entries, decode } = splitRequest(AppendRequestSchema, "events", bytes);
+  const at = (i: number): Steps<Event> => decode(EventSchema, entries[i] as Uint8Array, i);
+  const sent = { count: entries.length, at, tracking: rest.trackingInfo };
+  return { request: rest, ...(yield* newEventsInSteps(sent, limits)) };
 }
 
 function answer(position: number): AppendResponse {

@@ -6,6 +6,7 @@ import type { NewEvent } from "../../domain/event.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import { anyEvent, type Query, type QueryItem, type Selection } from "../../domain/query.ts";
 import { recordsIn } from "../../domain/record.ts";
+import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, wireBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import {
@@ -45,50 +46,87 @@ const trackingText = /^(\d{1,20}) (.*)$/s;
 const trackingMax = 2n ** 64n - 1n;
 
 /** 36 characters in lower case, or "" if there is none. Throws DATA_LOSS. */
-export function uuidOf({ uuid }: Pick<Event, "uuid">): string {
+function uuidOf({ uuid }: Pick<Event, "uuid">): string {
   if (uuid === "") return "";
   const [, ...parts] = uuidForms.exec(uuid) ?? [];
   if (parts.length === 0) throw malformedId(uuid);
   return parts.join("-").toLowerCase();
 }
 
+/** An append that is read event by event. */
+export interface SentEvents {
+  readonly count: number;
+  /** The event with this index. */
+  readonly at: (index: number) => Steps<Event>;
+  readonly tracking: TrackingInfo | undefined;
+}
+
+/** The events, and the ids that the client gave them. */
+interface EventsOfAppend {
+  readonly events: NewEvent[];
+  readonly uuids: string[];
+}
+
+/** What an event costs, a tag of it, and each of its bytes: see domain/steps.ts. */
+const eventCost = 1_024;
+const tagCost = 64;
+const byteShare = 1 / 16;
+
 /** Throws INVALID_ARGUMENT for what the log does not take. */
-export function newEventsOf(
-  events: readonly Event[],
-  uuids: readonly string[],
-  tracking: TrackingInfo | undefined,
+export function* newEventsInSteps(
+  { count, at, tracking }: SentEvents,
   limits: Limits,
-): NewEvent[] {
+): Steps<EventsOfAppend> {
   const v = new Violations();
-  checkCount(v, "events", events.length, "append_events_max", limits.appendEventsMax);
+  checkCount(v, "events", count, "append_events_max", limits.appendEventsMax);
   v.throwIfAny();
-  const tagCount = events.reduce((sum, { tags }) => sum + tags.length, 0);
-  checkCount(v, "events", tagCount, "append_tags_max", limits.appendTagsMax);
+  const events: NewEvent[] = [];
+  const uuids: string[] = [];
+  const effort = new Effort();
+  let tagCount = 0;
+  for (let i = 0; i < count; i++) {
+    const event = yield* at(i);
+    const uuid = uuidOf(event);
+    tagCount += event.tags.length;
+    checkCount(v, "events", tagCount, "append_tags_max", limits.appendTagsMax);
+    const kept: [string, string][] = [[uuidKey, uuid]];
+    if (tracking !== undefined) kept.push([trackingKey, `${tracking.position} ${tracking.source}`]);
+    events.push(newEventOf(v, `events[${i}]`, event, { kept, limits }));
+    uuids.push(uuid);
+    const cost = eventCost + event.tags.length * tagCost + event.data.length * byteShare;
+    if (effort.spend(cost)) yield effort.take();
+  }
   v.throwIfAny();
-  const converted = events.map((event, i) => {
-    const { eventType, data } = event;
-    const field = `events[${i}]`;
-    const type = checkOwnName(v, `${field}.event_type`, eventType, nameLimit(limits, "type"));
-    checkCount(v, `${field}.tags`, event.tags.length, "tags_max", limits.tagsMax);
-    const tags = [...new Set(event.tags)];
-    for (const tag of tags) checkOwnName(v, `${field}.tags`, tag, nameLimit(limits, "tag"));
-    const entries = entriesOf(v, field, event, limits);
-    entries.push([uuidKey, uuids[i] ?? ""]);
-    if (tracking !== undefined) {
-      entries.push([trackingKey, `${tracking.position} ${tracking.source}`]);
-    }
-    const header = { id: "", stream: "", type, tags };
-    const contentType = "application/octet-stream";
-    const record = create(RecordedEventSchema, { ...header, contentType, data });
-    const body = Buffer.concat([toBinary(RecordedEventSchema, record), ...entries.map(entryField)]);
-    if (body.length > limits.eventBytesMax) {
-      const limit = `event_bytes_max (${limits.eventBytesMax})`;
-      v.add(field, `has ${body.length} bytes, more than ${limit}`);
-    }
-    return { ...header, idFromClient: false, body };
-  });
-  v.throwIfAny();
-  return converted;
+  return { events, uuids };
+}
+
+interface Converting {
+  /** Metadata that is kept beside the client's. */
+  readonly kept: readonly Entry[];
+  readonly limits: Limits;
+}
+
+function newEventOf(
+  v: Violations,
+  field: string,
+  event: Event,
+  { kept, limits }: Converting,
+): NewEvent {
+  const { eventType, data } = event;
+  const type = checkOwnName(v, `${field}.event_type`, eventType, nameLimit(limits, "type"));
+  checkCount(v, `${field}.tags`, event.tags.length, "tags_max", limits.tagsMax);
+  const tags = [...new Set(event.tags)];
+  for (const tag of tags) checkOwnName(v, `${field}.tags`, tag, nameLimit(limits, "tag"));
+  const entries = [...entriesOf(v, field, event, limits), ...kept];
+  const header = { id: "", stream: "", type, tags };
+  const contentType = "application/octet-stream";
+  const record = create(RecordedEventSchema, { ...header, contentType, data });
+  const body = Buffer.concat([toBinary(RecordedEventSchema, record), ...entries.map(entryField)]);
+  if (body.length > limits.eventBytesMax) {
+    const limit = `event_bytes_max (${limits.eventBytesMax})`;
+    v.add(field, `has ${body.length} bytes, more than ${limit}`);
+  }
+  return { ...header, idFromClient: false, body };
 }
 
 function nameLimit(limits: Limits, kind: "type" | "tag") {

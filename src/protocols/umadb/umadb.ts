@@ -5,7 +5,6 @@ import type { Requirement } from "../../access/requirements.ts";
 import { UmaDBService } from "../../gen/umadb/umadb_pb.js";
 import {
   DCB,
-  type AppendRequest,
   type HeadResponse,
   type ReadRequest,
   type SubscribeRequest,
@@ -31,7 +30,9 @@ const requirements = {
 
 export function umadbServices(context: UmadbContext): BoundService[] {
   const handlers = {
-    append: (request: AppendRequest, call: Call) => appendEvents(context, request, call),
+    append: {
+      bytes: (request: Buffer, call: Call) => appendEvents(context, request, call),
+    },
     read: (request: ReadRequest, call: Call) => eventMessages(context, request, call),
     subscribe: (request: SubscribeRequest, call: Call) => subscribedEvents(context, request, call),
     head: () => headOf(context),

@@ -5,7 +5,7 @@ import { AppendRequestSchema } from "../../../src/gen/umadb/v1/umadb_pb.js";
 import { AppendRecordsRequestSchema } from "../../../src/gen/kurrentdb/protocol/v2/streams/streams_pb.js";
 import type { LongRequest } from "./long-web-requests.ts";
 
-export const otherProtocols = ["--protocol", "kurrentdb", "--protocol", "umadb"];
+export const otherProtocols = ["--protocol", "kurrentdb", "--protocol", "umadb", "--mcp"];
 
 const eventsMax = 5_000;
 const payloadBytes = 2_900_000;

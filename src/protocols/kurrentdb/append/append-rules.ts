@@ -15,7 +15,9 @@ import type {
 } from "../../../domain/append.ts";
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { NewEvent } from "../../../domain/event.ts";
+import { Effort, type Steps } from "../../../domain/steps.ts";
 import type { CancelSignal } from "../../../log/cancellation.ts";
+import { inSteps } from "../../../log/scheduling/scheduler.ts";
 import { derivedId } from "../mapping/ids.ts";
 import {
   storedAt,
@@ -56,7 +58,8 @@ export async function appendToStream(
   signal?: CancelSignal,
 ): Promise<AppendResult> {
   let append = asked;
-  let events = eventsForLog(append);
+  const made = inSteps(context.caller, eventsInSteps(append));
+  let events = made instanceof Promise ? await made : made;
   for (let i = 0; i < attemptsMax; i++) {
     const { outcome } = await context.log.append(logAppend(append, events), signal, context.caller);
     if (outcome.kind === "appended" && !outcome.deduplicated) {
@@ -80,18 +83,24 @@ export function overtaken(): AnnalsError {
   return new AnnalsError(failure, "overtaken by other writers");
 }
 
-export function eventsForLog({ stream, events }: StreamAppend): NewEvent[] {
+/** What an event costs, and each byte of its metadata: see domain/steps.ts. */
+const eventCost = 256;
+const byteShare = 1 / 8;
+
+export function* eventsInSteps({ stream, events }: StreamAppend): Steps<NewEvent[]> {
+  const [first] = events;
+  if (first !== undefined && events.length === 1) return [eventForLog(first, stream)];
   const seen = new Set<string>();
-  return events.map((proposed, i) => {
-    if (events.length === 1) return eventForLog(proposed, stream);
+  const all: NewEvent[] = [];
+  const effort = new Effort();
+  for (const [i, proposed] of events.entries()) {
     const isTwin = seen.has(proposed.id);
     seen.add(proposed.id);
-    return eventForLog(
-      proposed,
-      stream,
-      isTwin ? derivedId(proposed.id, stream, "twin", i) : undefined,
-    );
-  });
+    const id = isTwin ? derivedId(proposed.id, stream, "twin", i) : undefined;
+    all.push(eventForLog(proposed, stream, id));
+    if (effort.spend(eventCost + proposed.metadata.length * byteShare)) yield effort.take();
+  }
+  return all;
 }
 
 function logAppend(

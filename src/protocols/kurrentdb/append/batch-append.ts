@@ -45,7 +45,8 @@ async function takeAll(
   const hold = (bytes: number): void => call.hold(bytes);
   for await (const some of requests) {
     for (const request of some) {
-      const batch = incomplete.add(context, request, hold);
+      const added = call.inSteps(incomplete.add(context, request, hold));
+      const batch = added instanceof Promise ? await added : added;
       const room = batch && begin(context, batch, call, answers);
       if (room !== undefined) await room;
     }

@@ -4,6 +4,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { eventObjectBytes } from "../../../domain/append.ts";
 import { defaultLimits } from "../../../domain/limits.ts";
+import { Effort, type Steps } from "../../../domain/steps.ts";
 import { WireReader } from "../../../domain/wire.ts";
 import {
   BatchAppendReq_OptionsSchema,
@@ -22,7 +23,7 @@ const incompleteMax = 1_000;
 /** Bytes of these. */
 const incompleteBytesMax = 32 * 1024 * 1024;
 
-/** Events of one request: they are read in one turn of the main thread. */
+/** Events of one request. */
 const proposedMax = defaultLimits.commitEventsMax;
 
 /** An append, while its messages come in. */
@@ -46,7 +47,7 @@ interface Message {
   correlation: Uint8Array;
   options: Uint8Array | undefined;
   readonly proposed: Uint8Array[];
-  /** It has more events than are read in one turn. */
+  /** It has more events than that. */
   hasTooMany: boolean;
   isFinal: boolean;
 }
@@ -56,11 +57,11 @@ export class Incomplete {
   private bytes = 0;
 
   /** The append that is complete with this message. Throws OVERLOADED. */
-  add(
+  *add(
     context: LogContext,
     request: Buffer,
     hold: (bytes: number) => void,
-  ): BatchedAppend | undefined {
+  ): Steps<BatchedAppend | undefined> {
     const message = messageIn(request);
     const heldBytes = request.length + (1 + message.proposed.length) * eventObjectBytes;
     hold(heldBytes);
@@ -72,7 +73,7 @@ export class Incomplete {
     batch.heldBytes += heldBytes;
     this.bytes += known === undefined && message.isFinal ? 0 : request.length;
     try {
-      batch.refusal ??= take(context, batch, message);
+      if (batch.refusal === undefined) yield* take(context, batch, message);
     } catch (error) {
       batch.refusal = error;
     }
@@ -90,12 +91,19 @@ export class Incomplete {
   }
 }
 
+/** What it costs to read an event: see domain/steps.ts. */
+const eventCost = 256;
+
 /** Throws if the options are not valid. */
-function take({ limits }: LogContext, batch: BatchedAppend, message: Message): undefined {
+function* take({ limits }: LogContext, batch: BatchedAppend, message: Message): Steps<void> {
   const { proposed, hasTooMany } = message;
   if (batch.bytes > limits.appendBytesMax) throw appendTooLarge(limits.appendBytesMax);
   if (hasTooMany) throw invalidArgument(`a request has more than ${proposedMax} events`);
-  for (const bytes of proposed) batch.events.push(readProposed(bytes, limits));
+  const effort = new Effort();
+  for (const bytes of proposed) {
+    batch.events.push(readProposed(bytes, limits));
+    if (effort.spend(eventCost)) yield effort.take();
+  }
 }
 
 function begin(context: LogContext, { correlation, options }: Message): BatchedAppend {

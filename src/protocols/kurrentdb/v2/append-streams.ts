@@ -3,10 +3,12 @@
 
 import type { Append, Conflict, Outcome, StreamExpectation } from "../../../domain/append.ts";
 import type { NewEvent } from "../../../domain/event.ts";
+import type { Steps } from "../../../domain/steps.ts";
 import type { CancelSignal } from "../../../log/cancellation.ts";
+import { inSteps } from "../../../log/scheduling/scheduler.ts";
 import {
   attemptsMax,
-  eventsForLog,
+  eventsInSteps,
   expectedInLog,
   overtaken,
   settleStream,
@@ -57,7 +59,7 @@ export async function appendToStreams(
   append: StreamsAppend,
   signal: CancelSignal,
 ): Promise<StreamsResult> {
-  const parts = partsOf(append);
+  const parts = await inSteps(context.caller, partsInSteps(append));
   for (let i = 0; i < attemptsMax; i++) {
     const events = inOrder(append, parts);
     const { outcome } = await context.log.append(logAppend(append, events), signal, context.caller);
@@ -69,20 +71,21 @@ export async function appendToStreams(
   throw overtaken();
 }
 
-function partsOf({ records, expectations, principal }: StreamsAppend): Map<string, Part> {
+function* partsInSteps(append: StreamsAppend): Steps<Map<string, Part>> {
+  const { records, expectations, principal } = append;
   const byStream = new Map<string, Proposed[]>();
   for (const { stream, event } of records) {
     const own = byStream.get(stream);
     if (own === undefined) byStream.set(stream, [event]);
     else own.push(event);
   }
-  return new Map(
-    [...byStream].map(([stream, events]) => {
-      const expected = expectations.get(stream) ?? { kind: "any" };
-      const append = { stream, expected, events, principal };
-      return [stream, { append, events: eventsForLog(append) }];
-    }),
-  );
+  const parts = new Map<string, Part>();
+  for (const [stream, events] of byStream) {
+    const expected = expectations.get(stream) ?? { kind: "any" };
+    const part = { stream, expected, events, principal };
+    parts.set(stream, { append: part, events: yield* eventsInSteps(part) });
+  }
+  return parts;
 }
 
 /** The events of all parts in the order of the records. */

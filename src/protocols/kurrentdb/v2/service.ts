@@ -1,8 +1,11 @@
 // The service StreamsService of version 2: appends to several streams.
 
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMessage } from "@bufbuild/protobuf";
 import { eventObjectBytes } from "../../../domain/append.ts";
+import { Effort, type Steps } from "../../../domain/steps.ts";
 import {
+  AppendRecordSchema,
+  AppendRecordsRequestSchema,
   AppendRecordsResponseSchema,
   AppendSessionResponseSchema,
   AppendRequestSchema,
@@ -13,7 +16,7 @@ import {
   type AppendSessionResponse,
 } from "../../../gen/kurrentdb/protocol/v2/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
-import { decodeRequest } from "../../../grpc/transport/decode.ts";
+import { splitRequest, type SplitRequest } from "../../../grpc/transport/decode.ts";
 import { handling, type BoundService } from "../../../grpc/transport/methods.ts";
 import { StatusCode, StatusError } from "../../../grpc/transport/status.ts";
 import type { ExpectedRevision } from "../append/append-rules.ts";
@@ -46,8 +49,10 @@ export function streamsV2(context: LogContext): BoundService {
       bytes: (requests: AsyncIterable<readonly Buffer[]>, call: Call) =>
         appendSession(onBehalfOf(call, context), requests, call),
     },
-    appendRecords: (request: AppendRecordsRequest, call: Call) =>
-      appendRecords(onBehalfOf(call, context), request, call),
+    appendRecords: {
+      bytes: (request: Buffer, call: Call) =>
+        appendRecords(onBehalfOf(call, context), request, call),
+    },
   };
   return handling(StreamsService, handlers, { appendSession: judged, appendRecords: judged });
 }
@@ -66,6 +71,10 @@ function expectedOfState(state: bigint): ExpectedRevision {
   throw invalidArgument(`there is no stream state ${state}`);
 }
 
+/** What it costs to read a record, and each byte of it: see domain/steps.ts. */
+const recordCost = 768;
+const byteShare = 1 / 16;
+
 /** The records of a request, as far as they have come. */
 class Records {
   readonly expectations = new Map<string, ExpectedRevision>();
@@ -81,7 +90,7 @@ class Records {
     this.principal = call.principal;
   }
 
-  add(stream: string, record: AppendRecord): void {
+  private add(stream: string, record: AppendRecord): void {
     const { limits } = this.context;
     const event = proposedOf(record, stream, limits);
     this.bytes += event.data.length + event.metadata.length;
@@ -90,6 +99,18 @@ class Records {
     }
     this.call.hold(event.data.length + event.metadata.length + eventObjectBytes);
     this.records.push({ stream, event });
+  }
+
+  *addEach(
+    { entries, decode }: Pick<SplitRequest<DescMessage>, "entries" | "decode">,
+    streamOf: (record: AppendRecord) => string,
+  ): Steps<void> {
+    const effort = new Effort();
+    for (const [i, entry] of entries.entries()) {
+      const record = yield* decode(AppendRecordSchema, entry, i);
+      this.add(streamOf(record), record);
+      if (effort.spend(recordCost + entry.length * byteShare)) yield effort.take();
+    }
   }
 
   /** The name of a stream that may be written to. */
@@ -108,13 +129,13 @@ async function appendSession(
 ): Promise<AppendSessionResponse> {
   const all = new Records(context, call);
   for await (const bytes of oneByOne(requests)) {
-    const request = decodeRequest(AppendRequestSchema, bytes);
+    const { rest: request, entries, decode } = splitRequest(AppendRequestSchema, "records", bytes);
     const stream = all.named(request.stream);
     if (all.expectations.has(stream)) throw alreadyInSession(stream);
-    if (request.records.length === 0) throw invalidArgument("a request has at least one record");
+    if (entries.length === 0) throw invalidArgument("a request has at least one record");
     all.expectations.set(stream, expectedOfState(request.expectedRevision ?? states.any));
     permit(call, writeNeeds(stream));
-    for (const record of request.records) all.add(stream, record);
+    await call.inSteps(all.addEach({ entries, decode }, () => stream));
   }
   assertSome(all);
   // Checked again, because grants may have changed while the session was open.
@@ -172,11 +193,12 @@ async function actualState(context: CallerContext, stream: string): Promise<bigi
 
 async function appendRecords(
   context: CallerContext,
-  request: AppendRecordsRequest,
+  bytes: Buffer,
   call: Call,
 ): Promise<AppendRecordsResponse> {
   const all = new Records(context, call);
-  for (const record of request.records) all.add(all.named(record.stream), record);
+  const { rest: request, ...sent } = splitRequest(AppendRecordsRequestSchema, "records", bytes);
+  await call.inSteps(all.addEach(sent, ({ stream }) => all.named(stream)));
   assertSome(all);
   for (const { stream } of all.records) permit(call, writeNeeds(stream));
   for (const [stream, expected] of checksOf(context, request)) {
