@@ -38,7 +38,7 @@ export function servers(name: string) {
   return {
     fresh: (of: string): string => join(scratch, `${of}-${made++}`),
     ending,
-    async started(flags: readonly string[]): Promise<Member> {
+    started: async (flags: readonly string[]): Promise<Member> => {
       const server = await startTestServer(flags);
       const clients = clientsOf(server.address);
       const stop = async (): Promise<void> => {
