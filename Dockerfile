@@ -21,7 +21,10 @@ ENV NODE_ENV=production \
     ANNALS_HOST=0.0.0.0 \
     ANNALS_ALLOW_REMOTE=true
 WORKDIR /app
-RUN install -d -o node -g node /data
+# The server gives freed memory back by it (docs/operations.md#memory).
+RUN apt-get update && apt-get install --yes --no-install-recommends libjemalloc2 \
+  && rm -rf /var/lib/apt/lists/* \
+  && install -d -o node -g node /data
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist

@@ -15,7 +15,14 @@ import { peersPage } from "./peers/publish.ts";
 import { printProfiles } from "./profile.ts";
 import { publish } from "./report/publish.ts";
 import { table } from "./report/table.ts";
-import { rowOf, rssRow, type ResultRow, type Round, type RunFacts } from "./rows.ts";
+import {
+  peakRowNames,
+  peakRows,
+  rowOf,
+  type ResultRow,
+  type Round,
+  type RunFacts,
+} from "./rows.ts";
 import { Stores } from "./stores.ts";
 import { workloads } from "./workloads.ts";
 
@@ -51,8 +58,8 @@ async function main(args: readonly string[]): Promise<void> {
   const order = known.flatMap(({ rows: specs }) => specs.map(({ workload }) => workload));
   // Of a few workloads it is not the peak of all.
   const isAll = options.only.length === 0;
-  const told = isAll ? rows : rows.filter(({ workload }) => workload !== "rss-peak");
-  publish(told, [...order, "rss-peak"]);
+  const told = isAll ? rows : rows.filter(({ workload }) => !peakRowNames.includes(workload));
+  publish(told, [...order, ...peakRowNames]);
 }
 
 async function compare(args: readonly string[], options: Options): Promise<void> {
@@ -101,8 +108,7 @@ async function runAll(
     stores.remove();
   }
   say(`${((performance.now() - since) / 1_000).toFixed(0)} s`);
-  const peak = rssRow(rows, facts);
-  return peak ? [...rows, peak] : rows;
+  return [...rows, ...peakRows(rows, facts)];
 }
 
 /**

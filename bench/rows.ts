@@ -96,22 +96,39 @@ export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts):
   };
 }
 
-/** The highest memory use of all workloads of the run. */
-export function rssRow(rows: readonly ResultRow[], facts: RunFacts): ResultRow | undefined {
-  const peaks = rows.flatMap(({ workload, detail }) =>
-    detail.rssPeakMB === null ? [] : [{ workload, megabytes: detail.rssPeakMB }],
-  );
-  const [worst] = peaks.toSorted((a, b) => b.megabytes - a.megabytes);
-  if (!worst) return undefined;
-  const spec: RowSpec = {
+/** Rows of the highest memory use of all workloads of the run. */
+export const peakRowNames: readonly string[] = ["rss-peak", "memory-peak"];
+
+/** Resident memory, and the part that no file backs. Empty: it is not known. */
+export function peakRows(rows: readonly ResultRow[], facts: RunFacts): ResultRow[] {
+  const title = "Memory under load, the most of all workloads";
+  const rss = peakRow(rows, facts, (row) => row.rssPeakMB, {
     workload: "rss-peak",
-    title: `Memory under load, the most of all workloads: ${worst.workload}`,
+    title,
+    atMost: 350,
+  });
+  const part = "Memory under load that no file backs, the most of all workloads";
+  const own = { workload: "memory-peak", title: part, atMost: 250 };
+  return [...rss, ...peakRow(rows, facts, (row) => row.anonymousPeakMB, own)];
+}
+
+function peakRow(
+  rows: readonly ResultRow[],
+  facts: RunFacts,
+  of: (detail: RowDetail) => number | null,
+  { workload, title, atMost }: { workload: string; title: string; atMost: number },
+): ResultRow[] {
+  const [worst] = rows.toSorted((a, b) => (of(b.detail) ?? 0) - (of(a.detail) ?? 0));
+  const megabytes = worst === undefined ? null : of(worst.detail);
+  if (worst === undefined || megabytes === null) return [];
+  const spec: RowSpec = {
+    workload,
+    title: `${title}: ${worst.workload}`,
     unit: "MB",
     value: { probe: "peak", of: "MB" },
-    target: { of: "value", atMost: 350 },
+    target: { of: "value", atMost },
   };
-  const sample: Sample = { parts: [], megabytes: worst.megabytes };
-  return rowOf(spec, [new Map([["peak", sample]])], facts);
+  return [rowOf(spec, [new Map([["peak", { parts: [], megabytes }]])], facts)];
 }
 
 function pick(round: Round, { probe, part, of, without }: Pick): number {

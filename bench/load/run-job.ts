@@ -129,7 +129,12 @@ function watchServer(pid: number | undefined) {
   let peak: Memory | undefined;
   const look = () => {
     const now = pid === undefined ? undefined : memoryOf(pid);
-    if (now !== undefined && now.rssBytes > (peak?.rssBytes ?? 0)) peak = now;
+    if (now === undefined) return;
+    // Each for itself: they are not highest at the same moment.
+    peak = {
+      rssBytes: Math.max(now.rssBytes, peak?.rssBytes ?? 0),
+      anonymousBytes: Math.max(now.anonymousBytes, peak?.anonymousBytes ?? 0),
+    };
   };
   look();
   const timer = setInterval(look, rssEveryMs);

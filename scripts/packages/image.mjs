@@ -11,7 +11,10 @@ import { tar } from "./tar.mjs";
 const user = 1000;
 const architectures = { x64: "amd64", arm64: "arm64" };
 /** `base-files` says which distribution it is, for scanners. */
-const debianPackages = ["base-files", "ca-certificates", "libc6", "libgcc-s1", "libstdc++6"];
+const debianPackages = ["base-files", "ca-certificates", "libc6", "libgcc-s1"].concat([
+  "libjemalloc2",
+  "libstdc++6",
+]);
 /** What is taken of them. */
 const wanted = /^\/?(usr\/)?lib(64)?\/([^/]+-linux-gnu[^/]*\/)?[^/]+\.so[^/]*$|\/copyright$/;
 

@@ -3,7 +3,7 @@ import { parseOptions } from "../../bench/options.ts";
 import { chart } from "../../bench/report/chart.ts";
 import { performanceDocument } from "../../bench/report/document.ts";
 import { table } from "../../bench/report/table.ts";
-import { rowOf, rssRow, type Round } from "../../bench/rows.ts";
+import { peakRows, rowOf, type Round } from "../../bench/rows.ts";
 import type { PartSample, RowSpec, Sample } from "../../bench/probe.ts";
 import { workloads } from "../../bench/workloads.ts";
 
@@ -95,7 +95,7 @@ test("limits of several probes add up, targets of values need no limit", () => {
   expect(row.detail.met).toBe(true);
 });
 
-test("the most memory of a run is a row of its own", () => {
+test("the most memory of a run, and of it what no file backs, are rows of their own", () => {
   const small = rowOf(spec, rounds([1, 1]), facts);
   const big = rowOf(
     { ...spec, workload: "big" },
@@ -107,7 +107,9 @@ test("the most memory of a run is a row of its own", () => {
     ],
     facts,
   );
-  expect(rssRow([small, big], facts)).toMatchObject({ workload: "rss-peak", value: 400 });
+  const peaks = peakRows([small, big], facts);
+  expect(peaks.map(({ workload }) => workload)).toEqual(["rss-peak", "memory-peak"]);
+  expect(peaks[0]).toMatchObject({ value: 400, detail: { met: false } });
 });
 
 test("table, chart and document name every row", () => {

@@ -388,6 +388,7 @@ describe("the image", () => {
     const environment = { ANNALS_DATA: "/data", TMPDIR: "/missing" };
     const server = await machine.serve(inside("serve"), environment);
     await converse(machine, inside(), server);
+    expect(readFileSync(`/proc/${server.pid}/maps`, "latin1")).toContain("/libjemalloc.so.2");
     expect(await server.stop()).toBe(0);
     expect(readdirSync(join(rootfs, "data"))).toContain("IDENTITY");
   });

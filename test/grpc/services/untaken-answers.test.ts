@@ -91,7 +91,11 @@ describe("a client that takes nothing for a while", () => {
     async (method, request, of, wanted) => {
       await started();
       client.ask(`${service}/${method}`, request);
-      await client.takesLate();
+      await client.dropped(initialWindow);
+      // In the middle of a message, and again after a little more of it.
+      client.widen(7_001);
+      await client.dropped(initialWindow + 7_001);
+      client.widen(100_000_000);
       const events = () => client.messages().flatMap(of);
       await expect.poll(() => events().length, { timeout: 20_000 }).toBe(wanted.length);
       expect(events().map(({ position }) => Number(position))).toEqual(wanted);

@@ -1,5 +1,5 @@
 // What goes on beside reads and appends while a store is served: its files are watched, everything
-// is checked again and again, and space is reclaimed.
+// is checked again and again, space is reclaimed, and memory is given back when nothing is written.
 
 import type { LossGate } from "../folder/accepted-losses.ts";
 import type { FolderLock } from "../folder/folder-lock.ts";
@@ -7,6 +7,7 @@ import { addSuspect, clearSuspects } from "../folder/suspects.ts";
 import type { Engine } from "../write/engine.ts";
 import type { Delay } from "../write/write-guard.ts";
 import { startFolderWatch } from "./folder-watch.ts";
+import { startIdleFlush } from "./idle-flush.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./scrubber.ts";
 
@@ -63,12 +64,15 @@ export async function startUpkeep(parts: UpkeepParts): Promise<Upkeep> {
     const damaged = (table: string, finding: string) => leaveDamaged(parts, table, finding);
     scrubber = startScrubber({ ...parts, store, avoid, damaged }, scrubbing);
   }
+  const { store, storage } = engine;
+  const isAccepting = (): boolean => storage.writeState() === "accepting";
+  const flush = startIdleFlush({ ...parts, store, isAccepting });
   const reclaimer = reclaim && startReclaimer({ ...engine, ...parts }, reclaim);
   return {
     scrubber,
     reclaimer,
     async stop() {
-      await Promise.all([watch.stop(), scrubber?.stop(), reclaimer?.stop()]);
+      await Promise.all([watch.stop(), scrubber?.stop(), reclaimer?.stop(), flush.stop()]);
     },
   };
 }
