@@ -1,9 +1,9 @@
-// What a mistyped name may have been meant to be.
+// Finds the name that a mistyped one probably stands for.
 
 /** Longer ones are not looked at. */
 const charsMax = 256;
 
-/** The first of the names that differs by at most two letters missing, added or changed. */
+/** The first name that differs by at most two letters, missing, added or changed. */
 export function nearTo(word: string, names: Iterable<string>): string | undefined {
   if (word.length > charsMax) return undefined;
   for (const name of names) {

@@ -60,5 +60,5 @@ function isBefore(time: Timestamp, other: Timestamp): boolean {
   return time.seconds === other.seconds ? time.nanos < other.nanos : time.seconds < other.seconds;
 }
 
-/** What a refusal of a time is followed by. */
+/** Follows the message that refuses a time. */
 export const keptTimesHint = "--keep-times is for a new store, to which nothing else is written";

@@ -155,7 +155,7 @@ class RecordReader {
     };
   }
 
-  /** Reads a length. Returns where what has this length ends. */
+  /** Reads the length of a field, and returns the offset of its end. */
   lengthEnd(): number {
     const length = this.number();
     const end = this.at + length;

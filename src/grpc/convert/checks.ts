@@ -53,7 +53,7 @@ export function checkName(v: Violations, field: string, name: string, limit: Byt
   return name;
 }
 
-/** Names to read by. There may be thousands, and their fields have names only where they fail. */
+/** As `checkName`, for many: the path of a field is only composed for a name that fails. */
 export function checkNames(
   v: Violations,
   field: string,

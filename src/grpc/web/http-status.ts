@@ -78,7 +78,7 @@ export function respondWhole(
   body: Buffer,
   more: Fields,
 ): boolean {
-  // `write` takes the same, and the headers cannot be taken back.
+  // The room is needed again by `write`, when the headers can no longer be changed.
   if (!stream.take(body.length)) return false;
   stream.release(body.length);
   const head = [
@@ -95,7 +95,7 @@ export function respondWhole(
   return true;
 }
 
-/** The handler of a stream that is answered at once. It drops the rest of the request. */
+/** The handler of a stream that was answered before its request had ended: it drops the rest. */
 export function unheardOn(stream: Http2Stream): StreamHandler {
   return {
     onData: (part) => stream.release(part.length),

@@ -106,7 +106,7 @@ export class WebCalls {
     }
   }
 
-  /** The contract for people and tools, which is no secret. It is loaded when somebody asks. */
+  /** The contract, for people and tools. It is public, and loaded with the first request for it. */
   private contract(stream: Http2Stream, more: Fields): StreamHandler {
     const method = stream.headers.get(":method") ?? "";
     if (method !== "GET") return this.refuse(stream, notAllowed(method, "GET"), more);

@@ -37,7 +37,7 @@ export interface RereadableBatch extends Batch {
 /** The bytes of a batch whose read may be closed and opened again: little beside reading it. */
 const closedBytesMin = 1024 * 1024;
 
-/** For who has encoded the batch and does not need it again. */
+/** Called when the batch is encoded and not needed again. */
 export function doneWith(batch: Batch | RereadableBatch): void {
   if (!("again" in batch)) return;
   batch.letGo();

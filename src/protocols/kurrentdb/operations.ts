@@ -22,7 +22,7 @@ import type { LogContext } from "./mapping/context.ts";
 import { noScavenge } from "./mapping/errors.ts";
 import { judged, managesEverything, observes, permit } from "./mapping/permissions.ts";
 
-/** The only one, which never ends. */
+/** The id of the only scavenge there is: reclaiming, which never ends. */
 const scavengeId = "reclaiming";
 
 const nothing: Empty = { $typeName: "event_store.client.Empty" };

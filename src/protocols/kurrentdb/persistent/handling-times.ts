@@ -31,7 +31,7 @@ export class HandlingTimes {
     this.next = (this.next + 1) % keptMax;
   }
 
-  /** None as long as nothing was recorded. */
+  /** Empty until the first time is recorded. */
   measurements(): Measurement[] {
     const { length } = this.times;
     if (length === 0) return [];
