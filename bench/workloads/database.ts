@@ -109,13 +109,17 @@ export function databases(events: number): readonly Workload[] {
       name: "postgres-append-dcb",
       form: "full",
       probes: {
-        product: servers(1, written, unary({ verb: "append-on-condition", tags: names }, 64)),
+        product: servers(
+          1,
+          written,
+          unary({ verb: "append-on-condition", tags: names, pair: true }, 64),
+        ),
         plain: servers(1, written, unary({ verb: "append", events: 1, streams: names }, 64)),
       },
       rows: [
         {
           workload: "postgres-append-dcb",
-          title: "PostgreSQL: append on a DCB condition (tag and type), 64 at a time",
+          title: "PostgreSQL: append on a DCB condition (two tags), 64 at a time",
           unit: "calls/s",
           value: product("calls/s"),
           limit: [figure("plain", "calls/s")],
