@@ -66,6 +66,8 @@ export interface ServerParts {
 const openingGraceMs = 1_000;
 /** What they make meanwhile is not drawn from the budget: some 20 MiB each, at most. */
 const longRequestsAtOnce = 2;
+/** As many as there are threads for them. */
+const inflationsAtOnce = 4;
 
 /** Throws if the store is refused or an address is not available. Then nothing is left open. */
 export async function startServer(
@@ -208,6 +210,7 @@ async function listenerOf(config: Config, logger: Logger, limits: Limits) {
     scheduler: new Scheduler(),
     access,
     largeAnswers: new LargeAnswers(),
+    inflations: new Turns(inflationsAtOnce),
     longRequests: new Turns(longRequestsAtOnce),
     observer: together([calls, slowCalls(config, logger), tracing]),
   };

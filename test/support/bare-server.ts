@@ -93,6 +93,7 @@ export async function startBareServices(
     stopping: new Stopping(),
     memory,
     largeAnswers,
+    inflations: new Turns(4),
     longRequests,
     scheduler,
   };

@@ -23,7 +23,8 @@ export interface CallEnvironment {
   /** The budget for everything that is held in memory for clients. */
   readonly memory: ClientMemory;
   readonly largeAnswers: LargeAnswers;
-  /** Of long requests in JSON, of which only a few are read at a time. */
+  /** Of compressed messages, and of long requests in JSON: only a few are read at a time. */
+  readonly inflations: Turns;
   readonly longRequests: Turns;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;

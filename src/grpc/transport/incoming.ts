@@ -16,7 +16,6 @@ const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
 /** About the memory that zlib needs to inflate a message. */
 const inflaterBytes = 32 * 1024 + chunkBytes;
-
 /** Of JSON, whose long messages are decoded in steps. */
 const decodedAtOnceMax = 64 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
@@ -334,9 +333,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     return length > decodedAtOnceMax && this.options.format.decodeInSteps !== undefined;
   }
 
-  private async decodedInSteps(came: Buffer): Promise<Buffer | undefined> {
-    const { decodeInSteps } = this.options.format;
-    if (!decodeInSteps || !this.isLong(came)) return undefined;
+  private async decoded(came: Buffer): Promise<Buffer> {
+    const { decode, decodeInSteps } = this.options.format;
+    if (!decodeInSteps || !this.isLong(came)) return decode?.(came) ?? came;
     this.draw(came.length);
     const work = () => this.call.inSteps(decodeInSteps(came));
     const message = await this.environment.longRequests.make(this.call, work);
@@ -358,11 +357,10 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     try {
       for (let next; (next = this.packed[0]) !== undefined && !this.isFull;) {
         const message = next.isCompressed ? await this.inflated(next.bytes) : next.bytes;
-        const decoded = this.isClosed ? undefined : await this.decodedInSteps(message);
+        const decoded = this.isClosed ? message : await this.decoded(message);
         if (this.isClosed) return;
         this.packed.shift();
-        if (decoded === undefined) this.queue(message);
-        else this.add(message, decoded);
+        this.add(message, decoded);
       }
     } catch (error) {
       this.packed.length = 0;
@@ -377,12 +375,14 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private async inflated(bytes: Buffer): Promise<Buffer> {
     const { compression = "gzip", receiveBytesMax } = this.options;
     let length = 0;
-    this.draw(inflaterBytes);
-    const message = await inflate(bytes, compression, (more) => {
+    const onChunk = (more: number): void => {
       length += more;
       if (length > receiveBytesMax) throw tooLong(length, receiveBytesMax);
       this.draw(more);
-    });
+    };
+    this.draw(inflaterBytes);
+    const work = () => inflate(bytes, compression, onChunk);
+    const message = await this.environment.inflations.make(this.call, work);
     this.release(inflaterBytes + bytes.length);
     return message;
   }
