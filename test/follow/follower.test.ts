@@ -1,9 +1,6 @@
 // A follower keeps an identical copy: the same log, ids, times and side values, whatever its leader
 // lives through. It serves reads of it, writes nothing by itself, and says how far behind it is.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CallError } from "../../src/client/rpc/call-error.ts";
 import { FollowerPhase, WriteState } from "../../src/gen/annals/v1/info_pb.js";
 import {
@@ -13,9 +10,8 @@ import {
 import { restore } from "../../src/storage/leveldb/offline/restore.ts";
 import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
 import { run } from "../cli/captured-terminal.ts";
-import { startTestServer, type TestServer } from "../support/running-server.ts";
+import { startTestServer } from "../support/running-server.ts";
 import {
-  clientsOf,
   copiedIn,
   liveOn,
   liveServer,
@@ -23,58 +19,20 @@ import {
   type Clients,
   type Lived,
 } from "../support/varied-history.ts";
+import { caughtUp, servers, until, type Member } from "./servers.ts";
 
-let scratch: string;
-let made = 0;
-const fresh = (name: string): string => join(scratch, `${name}-${made++}`);
-const ends: (() => Promise<void>)[] = [];
-beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), "annals-follower-"));
-});
-afterEach(async () => {
-  for (const end of ends.splice(0).toReversed()) await end();
-});
-afterAll(() => rm(scratch, { recursive: true }));
+const { fresh, ending, started } = servers("follower");
 
-interface Follower {
-  readonly server: TestServer;
-  readonly clients: Clients;
+interface Follower extends Member {
   readonly folder: string;
-  stop(): Promise<void>;
 }
 
 async function leading(folder = fresh("leader"), port = "0"): Promise<Lived & { folder: string }> {
-  const lived = await liveServer(folder, ["--port", port]);
-  let stopped: Promise<void> | undefined;
-  const stop = () => (stopped ??= lived.stop());
-  ends.push(stop);
-  return { ...lived, stop, folder };
+  return { ...ending(await liveServer(folder, ["--port", port])), folder };
 }
 
 async function follow(leader: string, folder = fresh("follower")): Promise<Follower> {
-  const server = await startTestServer(["--data", folder, "--follow", leader]);
-  const clients = clientsOf(server.address);
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    clients.close();
-    return (stopped ??= server.stop());
-  };
-  ends.push(stop);
-  return { server, clients, folder, stop };
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-async function caughtUp({ clients }: Follower, leader: Lived): Promise<void> {
-  const begun = performance.now();
-  await until(async () => {
-    const { follower, head } = await clients.store.getInfo({});
-    const isThere = head === (await leader.clients.store.getInfo({})).head;
-    if (performance.now() - begun > 60_000) throw new Error(`behind: ${follower?.why}`);
-    return isThere && follower?.phase === FollowerPhase.FOLLOWING;
-  });
+  return { ...(await started(["--data", folder, "--follow", leader])), folder };
 }
 
 /** What clients can read of everything. */

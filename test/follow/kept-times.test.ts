@@ -1,52 +1,22 @@
 // A store whose events kept the times of another system (`--keep-times`) is followed: the copy has
 // the same bytes and times, while the import runs and after the leader takes the present's times.
 import { writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { isoTime } from "../../src/cli/arguments/time.ts";
-import { FollowerPhase } from "../../src/gen/annals/v1/info_pb.js";
 import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
 import { run } from "../cli/captured-terminal.ts";
-import { startTestServer, type TestServer } from "../support/running-server.ts";
-import { clientsOf, copiedIn, type Clients } from "../support/varied-history.ts";
+import { copiedIn } from "../support/varied-history.ts";
+import { caughtUp, servers, type Member } from "./servers.ts";
 
-let scratch: string;
+const { fresh, started } = servers("kept-times");
 let made = 0;
-const ends: (() => Promise<void>)[] = [];
-beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), "annals-kept-times-"));
-});
-afterEach(async () => {
-  for (const end of ends.splice(0).toReversed()) await end();
-});
-afterAll(() => rm(scratch, { recursive: true }));
-
-interface Member {
-  readonly server: TestServer;
-  readonly clients: Clients;
-  stop(): Promise<void>;
-}
-
-async function started(flags: readonly string[]): Promise<Member> {
-  const server = await startTestServer(flags);
-  const clients = clientsOf(server.address);
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    clients.close();
-    return (stopped ??= server.stop());
-  };
-  ends.push(stop);
-  return { server, clients, stop };
-}
 
 const day = (n: number): string => `2021-03-${`${n}`.padStart(2, "0")}T10:00:00.000001Z`;
 const idOf = (n: number): string => `0190a000-0000-7000-8000-${`${n}`.padStart(12, "0")}`;
 
 /** Imports one event for each day, in three streams. */
 async function imported(into: Member, days: readonly number[]): Promise<void> {
-  const path = join(scratch, `lines-${made}.ndjson`);
+  const path = fresh("lines.ndjson");
   const lines = days.map((n) =>
     JSON.stringify({
       id: idOf(++made),
@@ -60,16 +30,6 @@ async function imported(into: Member, days: readonly number[]): Promise<void> {
   const address = ["--address", into.server.address];
   const { code, errors } = await run(["import", path, "--keep-times", ...address]);
   expect({ code, errors }).toMatchObject({ code: 0 });
-}
-
-async function caughtUp(follower: Member, leader: Member): Promise<void> {
-  for (;;) {
-    const { follower: told, head } = await follower.clients.store.getInfo({});
-    const isThere = head === (await leader.clients.store.getInfo({})).head;
-    if (isThere && told?.phase === FollowerPhase.FOLLOWING) return;
-    if (told?.phase === FollowerPhase.REFUSED) throw new Error(told.why);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 async function timesIn({ clients }: Member): Promise<string[]> {
@@ -87,7 +47,7 @@ async function expectSame(follower: Member, leader: Member): Promise<void> {
 }
 
 test("a follower of a store with kept times is the same store, and is one when promoted", async () => {
-  const [data, copy] = [join(scratch, "leader"), join(scratch, "copy")];
+  const [data, copy] = [fresh("leader"), fresh("copy")];
   const first = await started(["--data", data, "--keep-times"]);
   const port = first.server.address.split(":")[1] ?? "";
   await imported(first, [1, 2, 3]);

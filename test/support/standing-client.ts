@@ -1,6 +1,7 @@
 // A client that asks for something and takes no more than its window, with raw frames over a real
 // socket, until the test widens it.
 import { setTimeout as pause } from "node:timers/promises";
+import { expect } from "vitest";
 import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { flag, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, uint32 } from "../http2/raw-client.ts";
@@ -9,6 +10,7 @@ import { messageFrame } from "./raw-connection.ts";
 /** Of the connection, its stream, and what has been given to the socket. */
 const restBytesMax = 80 * 1024;
 export const initialWindow = 65_535;
+const plenty = 100_000_000;
 const timeoutMs = 20_000;
 
 interface Asked {
@@ -59,6 +61,15 @@ export class StandingClient {
     }
   }
 
+  /** Takes nothing for a while, again after a part of a message more, and then everything. */
+  async takesLate(): Promise<void> {
+    const more = 7_001;
+    await this.dropped(initialWindow);
+    this.widen(more);
+    await this.dropped(initialWindow + more);
+    this.widen(plenty);
+  }
+
   /** What has come, with the prefixes of messages. */
   bytes(): Buffer {
     const parts = this.raw.frames.filter((each) => each.type === type.data && each.id === 1);
@@ -77,4 +88,26 @@ export class StandingClient {
     }
     return found;
   }
+}
+
+/**
+ * One client takes nothing for a while, another takes all at once: in the end both have the same,
+ * so many events.
+ */
+export async function expectNoneLost(
+  connected: () => StandingClient,
+  asks: (client: StandingClient) => void,
+  eventsOf: (client: StandingClient) => readonly string[],
+  count: number,
+): Promise<void> {
+  const slow = connected();
+  asks(slow);
+  await slow.takesLate();
+  const quick = connected();
+  asks(quick);
+  quick.widen(plenty);
+  for (const each of [slow, quick]) {
+    await expect.poll(() => eventsOf(each).length, { timeout: timeoutMs }).toBe(count);
+  }
+  expect(eventsOf(slow)).toEqual(eventsOf(quick));
 }

@@ -12,7 +12,6 @@ import type { CheckpointFacts } from "../../domain/decide/decide-checkpoint.ts";
 import {
   decideInSteps,
   factsNeeded,
-  type Decision,
   type OutcomeOf,
   type Proposal,
 } from "../../domain/decide/decide.ts";
@@ -260,7 +259,8 @@ export class AppendQueue {
         now: Math.max(clock(), storage.now()),
         idChance: idChance?.() ?? randomInt(idChances),
       });
-      const decision: Decision<OutcomeOf<Proposal>> = await inTurns(steps);
+      const first = steps.next();
+      const decision = first.done === true ? first.value : await furtherTurns(steps);
       const { events, recordedAt, times, checkpoints, outcomes } = decision;
       const sideValues =
         areAllAppends && checkpoints.size === 0
@@ -353,12 +353,12 @@ function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Wa
   return [decided, rest];
 }
 
-/** Does the work of a commit, with a turn of the event loop after each step. */
-async function inTurns<T>(steps: Steps<T>): Promise<T> {
+/** The steps of a large commit after the first one, each in a turn of the event loop. */
+async function furtherTurns<T>(steps: Steps<T>): Promise<T> {
   for (;;) {
+    await setImmediate();
     const { done, value } = steps.next();
     if (done === true) return value;
-    await setImmediate();
   }
 }
 

@@ -25,7 +25,7 @@ export async function* read(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadMessage> {
   const { selection, direction, limit = Infinity, withRemoved } = request;
-  invariant(limit >= 1, "a limit is at least one event");
+  if (limit < 1) throw new RangeError("a limit is at least one event");
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
   /** The batch with the newest event that was returned. */

@@ -91,11 +91,7 @@ describe("a client that takes nothing for a while", () => {
     async (method, request, of, wanted) => {
       await started();
       client.ask(`${service}/${method}`, request);
-      await client.dropped(initialWindow);
-      // In the middle of a message, and again after a little more of it.
-      client.widen(7_001);
-      await client.dropped(initialWindow + 7_001);
-      client.widen(100_000_000);
+      await client.takesLate();
       const events = () => client.messages().flatMap(of);
       await expect.poll(() => events().length, { timeout: 20_000 }).toBe(wanted.length);
       expect(events().map(({ position }) => Number(position))).toEqual(wanted);

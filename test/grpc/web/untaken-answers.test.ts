@@ -2,7 +2,7 @@
 // waits for a client that takes nothing is let go of, and said again in the same bytes.
 import { setTimeout as pause } from "node:timers/promises";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, test } from "vitest";
 import { RecordedEventSchema, type RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import {
@@ -14,7 +14,7 @@ import {
 import { ask } from "../../support/http.ts";
 import { messageFrame } from "../../support/raw-connection.ts";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
-import { initialWindow, StandingClient } from "../../support/standing-client.ts";
+import { expectNoneLost, StandingClient } from "../../support/standing-client.ts";
 
 const eventCount = 60;
 const eventBytes = 10_000;
@@ -145,19 +145,6 @@ test.each(Object.entries(cases))(
       await server.calls.unary(append, { stream: "s", events: [{ type: "T", payload }] });
     }
     const restBytes = await heldBytes();
-    const slow = connected(restBytes);
-    one.asks(slow);
-    await slow.dropped(initialWindow);
-    // In the middle of a message, and again after a little more of it.
-    slow.widen(7_001);
-    await slow.dropped(initialWindow + 7_001);
-    slow.widen(100_000_000);
-    const quick = connected(restBytes);
-    one.asks(quick);
-    quick.widen(100_000_000);
-    for (const each of [slow, quick]) {
-      await expect.poll(() => one.events(each).length, { timeout: 20_000 }).toBe(eventCount);
-    }
-    expect(one.events(slow)).toEqual(one.events(quick));
+    await expectNoneLost(() => connected(restBytes), one.asks, one.events, eventCount);
   },
 );
