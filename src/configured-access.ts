@@ -6,7 +6,7 @@ import { AuditTrail } from "./access/audit.ts";
 import type { VerifyAccessToken } from "./access/authenticator.ts";
 import { accessTokenVerifier } from "./access/oidc.ts";
 import { asksWhoCalls } from "./config.ts";
-import type { Certificates } from "./grpc/transport/certificates.ts";
+import type { Certificates } from "./sockets/certificates.ts";
 import type { Logger } from "./logger.ts";
 import type { Config } from "./options.ts";
 
@@ -32,7 +32,7 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
   const { tlsCert: cert, tlsKey: key, tlsClientCa, tlsMinVersion } = config;
   if (cert === "") return undefined;
   const clientCa = tlsClientCa === "" ? undefined : tlsClientCa;
-  const { loadCertificates } = await import("./grpc/transport/certificates.ts");
+  const { loadCertificates } = await import("./sockets/certificates.ts");
   return loadCertificates({ cert, key, clientCa }, tlsMinVersion, logger);
 }
 

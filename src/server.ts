@@ -10,7 +10,7 @@ import { consoleRoutes } from "./console/console-routes.ts";
 import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
-import type { Certificates } from "./grpc/transport/certificates.ts";
+import type { Certificates } from "./sockets/certificates.ts";
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";

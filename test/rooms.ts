@@ -44,7 +44,7 @@ export const rooms: Record<string, Room> = {
   version: { path: "src/version.ts", imports: [], packages: [] },
   memory: { path: "src/process-memory.ts", imports: [], packages: [] },
   logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
-  sockets: { path: "src/sockets/", imports: [], packages: [] },
+  sockets: { path: "src/sockets/", imports: ["logger"], packages: [] },
   http2: { path: "src/http2/", imports: ["sockets"], packages: [] },
   http: { path: "src/http/", imports: ["sockets", "http2"], packages: [] },
   console: { path: "src/console/", imports: ["http"], packages: [] },
@@ -135,7 +135,7 @@ export const rooms: Record<string, Room> = {
   },
   transport: {
     path: "src/grpc/transport/",
-    imports: ["gen", "domain", "access", "log", "scheduling", "http2", "logger"],
+    imports: ["gen", "domain", "access", "log", "scheduling", "sockets", "http2", "logger"],
   },
   convert: {
     path: "src/grpc/convert/",
@@ -207,7 +207,7 @@ export const rooms: Record<string, Room> = {
   },
   configuredAccess: {
     path: "src/configured-access.ts",
-    imports: ["access", "transport", "config", "options", "logger"],
+    imports: ["sockets", "access", "transport", "config", "options", "logger"],
     packages: [],
   },
   configuredStorage: {
@@ -223,6 +223,7 @@ export const rooms: Record<string, Room> = {
   server: {
     path: "src/server.ts",
     imports: [
+      "sockets",
       "domain",
       "access",
       "storage",

@@ -3,7 +3,7 @@
 
 import type { CallEnd, CallObserver, ObservedCall } from "../grpc/transport/call-observer.ts";
 import { traceIdOf } from "../grpc/transport/call-environment.ts";
-import { newRequestId } from "../grpc/transport/request-id.ts";
+import { newRequestId } from "../grpc/transport/status-details.ts";
 import { statusName } from "../grpc/transport/status.ts";
 
 const linesPerSecond = 10;

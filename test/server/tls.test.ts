@@ -6,7 +6,7 @@ import { connect, type PeerCertificate, type SecureVersion } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { loadCertificates } from "../../src/grpc/transport/certificates.ts";
+import { loadCertificates } from "../../src/sockets/certificates.ts";
 import { Calls, failedOf } from "../support/calls.ts";
 import { makeAuthority, sign, type Authority } from "../support/certificates.ts";
 import { configOf, recordingLogger, startTestServer } from "../support/running-server.ts";

@@ -10,6 +10,7 @@ import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import type { Batch, RereadableBatch } from "../../log/verbs.ts";
 import {
   MessageParts,
+  prefixed,
   PrefixedMessages,
   RepeatableMessage,
   type Message,
@@ -115,7 +116,7 @@ function encodedOf(messages: readonly Buffer[], { batchBytesMax }: Limits): Enco
   for (const { length } of messages) bytes += length;
   const isOnePiece = messages.length === 1 || bytes <= batchBytesMax * viewGrowth;
   const isThere = messages.length > 0 && isOnePiece;
-  return { messages, prefixed: isThere ? PrefixedMessages.of(messages) : undefined };
+  return { messages, prefixed: isThere ? new PrefixedMessages(prefixed(messages)) : undefined };
 }
 
 /**

@@ -13,8 +13,8 @@ import type { Logger } from "../../logger.ts";
 import type { CallObserver } from "./call-observer.ts";
 import type { LargeAnswers } from "./large-answers.ts";
 import type { PrefixedMessages } from "./message-parts.ts";
-import { newRequestId, requestInfo } from "./request-id.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
+import { newRequestId, requestInfo } from "./status-details.ts";
 import type { Turns } from "./turns.ts";
 
 export interface CallEnvironment {

@@ -4,7 +4,13 @@
 import type { Steps } from "../../domain/steps.ts";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
-import { prefixBytes, PrefixedMessages, writePrefix, type Message } from "./message-parts.ts";
+import {
+  prefixBytes,
+  prefixed,
+  PrefixedMessages,
+  writePrefix,
+  type Message,
+} from "./message-parts.ts";
 import { statusFields, type CallStatus } from "./status.ts";
 
 /** A message that is sent now. */
@@ -105,7 +111,7 @@ export function framed(messages: readonly Framable[]): readonly Uint8Array[] {
     const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
     if (!isSmall) return messages.flatMap(framedAlone);
   }
-  return [PrefixedMessages.of(messages as readonly Uint8Array[]).bytes];
+  return [prefixed(messages as readonly Uint8Array[])];
 }
 
 export function framedAlone(message: Framable): readonly Uint8Array[] {

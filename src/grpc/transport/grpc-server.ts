@@ -11,17 +11,22 @@ import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { defaultHttp2Limits } from "../../http2/limits.ts";
 import { Http2Server } from "../../http2/server.ts";
 import type { Timers } from "../../log/timers.ts";
+import type { Logger } from "../../logger.ts";
+import type { Certificates } from "../../sockets/certificates.ts";
+import {
+  clearSocketPath,
+  privately,
+  socketModes,
+  type SocketAccess,
+} from "../../sockets/unix-socket.ts";
 import { failed, type CallEnvironment } from "./call-environment.ts";
 import { GrpcCall } from "./call.ts";
-import type { Certificates } from "./certificates.ts";
 import type { Compression } from "./inflate.ts";
 import type { Methods } from "./methods.ts";
 import { acceptedEncodings, grpcFormat, statusOnly } from "./call-format.ts";
-import { refusalLog } from "./refusals.ts";
 import type { RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
-import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
 import { shorten } from "./wire-text.ts";
 
 export interface TransportOptions {
@@ -238,4 +243,32 @@ function quoted(path: string): string {
 
 function unimplemented(message: string): StatusError {
   return new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
+}
+
+/**
+ * Limits that keep other clients out are logged as warnings, at most once a minute; the rest at the
+ * level debug.
+ */
+const refusalsToldMs = 60_000;
+const loudLimits: ReadonlySet<string> = new Set(["connectionsMax", "connectionsPerAddressMax"]);
+
+/** Returns the function to call for each refusal. */
+export function refusalLog(
+  logger: Logger,
+  nowMs: () => number,
+): (reason: string, peer: string) => void {
+  const told = new Map<string, { atMs: number; untold: number }>();
+  return (reason, peer) => {
+    logger.debug("a connection was refused or ended", { reason, peer });
+    if (!loudLimits.has(reason)) return;
+    const last = told.get(reason);
+    if (last !== undefined && nowMs() - last.atMs < refusalsToldMs) {
+      last.untold++;
+      return;
+    }
+    const sinceThen = last?.untold ?? 0;
+    told.set(reason, { atMs: nowMs(), untold: 0 });
+    const fields = { limit: reason, peer, refusedSinceLastReport: sinceThen + 1 };
+    logger.warn("connections are refused: a limit is reached", fields);
+  };
 }

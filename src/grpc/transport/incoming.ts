@@ -159,7 +159,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
       return void this.unpack();
     }
     try {
-      this.queue(bytes);
+      this.add(bytes);
     } catch (error) {
       this.fail(error);
     }
@@ -320,13 +320,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     const isMostOfIt = bytes.length * 2 >= bytes.buffer.byteLength;
     const message = isMostOfIt ? bytes : Buffer.from(bytes);
     if (!isCompressed && this.packed.length === 0 && !this.isLong(message))
-      return this.queue(message);
+      return this.add(message);
     this.packed.push({ bytes: message, isCompressed });
     void this.unpack();
-  }
-
-  private queue(came: Buffer): void {
-    this.add(came, this.options.format.decode?.(came) ?? came);
   }
 
   private isLong({ length }: Buffer): boolean {
@@ -343,7 +339,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     return message;
   }
 
-  private add(came: Buffer, message: Buffer): void {
+  private add(came: Buffer, message = this.options.format.decode?.(came) ?? came): void {
     if (message.length > came.length) this.draw(message.length - came.length);
     this.waiting.push(message);
     this.waitingBytes += message.length;

@@ -10,6 +10,20 @@ export function writePrefix(into: Buffer, at: number, length: number): number {
   return into.writeUInt32BE(length, at + 1);
 }
 
+/** Messages behind their prefixes, as copies. */
+export function prefixed(messages: readonly Uint8Array[]): Buffer {
+  let size = 0;
+  for (const { length } of messages) size += prefixBytes + length;
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const message of messages) {
+    at = writePrefix(bytes, at, message.length);
+    bytes.set(message, at);
+    at += message.length;
+  }
+  return bytes;
+}
+
 export class MessageParts {
   readonly parts: readonly Uint8Array[];
   /** The bytes of all parts together. */
@@ -32,20 +46,6 @@ export class PrefixedMessages {
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;
-  }
-
-  /** Messages behind their prefixes, as copies. */
-  static of(messages: readonly Uint8Array[]): PrefixedMessages {
-    let size = 0;
-    for (const { length } of messages) size += prefixBytes + length;
-    const bytes = Buffer.allocUnsafe(size);
-    let at = 0;
-    for (const message of messages) {
-      at = writePrefix(bytes, at, message.length);
-      bytes.set(message, at);
-      at += message.length;
-    }
-    return new PrefixedMessages(bytes);
   }
 
   get length(): number {

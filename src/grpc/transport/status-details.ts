@@ -1,6 +1,7 @@
 // The typed details of a failure, packed as `Any`, `google.rpc.ErrorInfo` first. They travel in a
 // trailer, which many clients limit to 8 KB. Lists are cut to a budget and say how much is missing.
 
+import { randomBytes } from "node:crypto";
 import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { anyPack, type Any } from "@bufbuild/protobuf/wkt";
 import type {
@@ -25,6 +26,7 @@ import {
   BadRequest_FieldViolationSchema,
   BadRequestSchema,
   ErrorInfoSchema,
+  RequestInfoSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { fitting, shorten } from "./wire-text.ts";
@@ -193,4 +195,20 @@ function eventIdConflict({ events: mismatches }: EventIdConflict): Any {
   });
   const events = fitting(all, listBytesMax, entryBytes(EventIdMismatchSchema));
   return packed(EventIdConflictSchema, { events, omittedCount: all.length - events.length });
+}
+
+// The id of a request that failed or was slow: in its status and in the log's line about it, so
+// that a user's report leads to the line. Ids are made when they are needed; most calls have none.
+
+/** Tells the ids of this process from those of others. */
+const processId = randomBytes(5).toString("hex");
+let count = 0;
+
+export function newRequestId(): string {
+  return `${processId}-${(++count).toString(36)}`;
+}
+
+/** The detail of a status that has the id. */
+export function requestInfo(requestId: string): Any {
+  return anyPack(RequestInfoSchema, create(RequestInfoSchema, { requestId }));
 }

@@ -2,7 +2,7 @@
 // minute.
 import { describe, expect, test } from "vitest";
 import { RequestDeadline, type Awaited } from "../../../src/grpc/transport/request-deadlines.ts";
-import { refusalLog } from "../../../src/grpc/transport/refusals.ts";
+import { refusalLog } from "../../../src/grpc/transport/grpc-server.ts";
 import { startBareServer } from "../../support/bare-server.ts";
 import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
 import { recordingLogger } from "../../support/running-server.ts";

@@ -5,7 +5,7 @@
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { BatchAppendResp } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
-import { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
+import { prefixed, PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../../grpc/transport/methods.ts";
 import { Answers, failedBatch, refused, success } from "./batch-answers.ts";
 import { Incomplete, type BatchedAppend } from "./batch-requests.ts";
@@ -27,7 +27,7 @@ export async function* batchAppend(
     for (;;) {
       const ready = await answers.ready();
       if (ready === undefined) break;
-      yield [PrefixedMessages.of(ready)];
+      yield [new PrefixedMessages(prefixed(ready))];
     }
   } finally {
     answers.close();

@@ -5,7 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext, type TlsOptions } from "node:tls";
-import type { Logger } from "../../logger.ts";
+import type { Logger } from "../logger.ts";
 
 export interface CertificateFiles {
   /** PEM: the server's certificate, then the intermediate certificates. */
