@@ -20,6 +20,7 @@ import { compareStreams, type Comparison } from "./comparison.ts";
 import { itemBatches } from "./item-batches.ts";
 import { KeptTimes } from "./kept-times.ts";
 import { MoveTarget } from "./move-target.ts";
+import { withOwnHints } from "./source-failure.ts";
 import { sourceKind, type EventSource } from "./source.ts";
 
 const options = {
@@ -52,7 +53,8 @@ async function moveFrom(
   const [url = ""] = positionals;
   const open = sourceKind(url);
   if (open === undefined) throw new UsageError(`"${url}" names no source: see annals help import`);
-  const source = await (await open())(url, { contentType: values["content-type"] });
+  const opened = await (await open())(url, { contentType: values["content-type"] });
+  const source = withOwnHints(opened);
   try {
     return await withSession(values, terminal, async (session) => {
       const timeoutMs = Math.max(session.once.timeoutMs ?? 0, timeoutDefaultMs);
@@ -146,7 +148,8 @@ class Move {
 
   private sayLost(error: unknown): Promise<void> {
     const message = error instanceof Error ? error.message : String(error);
-    return say(this.terminal.errors, `${this.source.name}: ${message}; trying again`);
+    const [first = ""] = message.split("\n");
+    return say(this.terminal.errors, `${this.source.name}: ${first.trim()}; trying again`);
   }
 
   /** How far it got. The next run goes on there. */
