@@ -66,7 +66,7 @@ test("a request with too many events is refused alone, with those of its append"
   const first = { ...request(large, defaultLimits.commitEventsMax + 1), isFinal: false };
   const rest = { ...request(large, 1), options: undefined };
   const said = await answersTo([request(before, 1), first, rest, request(after, 1)]);
-  expect(said).toEqual({ [before]: 0n, [large]: [3, "BadRequest"], [after]: 1n });
+  expect(said).toEqual({ [before]: 0n, [large]: [3, "MaximumAppendSizeExceeded"], [after]: 1n });
 });
 
 test("an append whose deadline has passed is told so, whatever else is wrong with it", async () => {

@@ -13,7 +13,7 @@ import {
 import { expectedRevisionOf } from "./append.ts";
 import type { ExpectedRevision } from "./append-rules.ts";
 import type { LogContext } from "../mapping/context.ts";
-import { appendTooLarge, invalidArgument } from "../mapping/errors.ts";
+import { appendTooLarge, invalidArgument, tooManyEvents } from "../mapping/errors.ts";
 import { checkedName, nameOf } from "../mapping/names.ts";
 import { readProposed, type Proposed } from "./proposed-event.ts";
 import { bufferOf } from "../mapping/bytes.ts";
@@ -98,7 +98,7 @@ const eventCost = 256;
 function* take({ limits }: LogContext, batch: BatchedAppend, message: Message): Steps<void> {
   const { proposed, hasTooMany } = message;
   if (batch.bytes > limits.appendBytesMax) throw appendTooLarge(limits.appendBytesMax);
-  if (hasTooMany) throw invalidArgument(`a request has more than ${proposedMax} events`);
+  if (hasTooMany) throw tooManyEvents(proposedMax, limits.appendBytesMax);
   const effort = new Effort();
   for (const bytes of proposed) {
     batch.events.push(readProposed(bytes, limits));

@@ -89,12 +89,18 @@ export function accessDenied(): StatusError {
 }
 
 export function appendTooLarge(bytesMax: number): StatusError {
-  return failure(
-    StatusCode.INVALID_ARGUMENT,
-    `Maximum Append Size of ${bytesMax} Exceeded.`,
-    "maximum-append-size-exceeded",
-    { "maximum-append-size": `${bytesMax}` },
-  );
+  return tooLarge(`Maximum Append Size of ${bytesMax} Exceeded.`, bytesMax);
+}
+
+/** Clients know an append that is too large by its bytes only. */
+export function tooManyEvents(eventsMax: number, bytesMax: number): StatusError {
+  return tooLarge(`a request has more than ${eventsMax} events`, bytesMax);
+}
+
+function tooLarge(message: string, bytesMax: number): StatusError {
+  return failure(StatusCode.INVALID_ARGUMENT, message, "maximum-append-size-exceeded", {
+    "maximum-append-size": `${bytesMax}`,
+  });
 }
 
 export function missingProperty(): StatusError {
