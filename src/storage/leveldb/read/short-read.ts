@@ -18,6 +18,8 @@ import { fewPostings } from "./newest-postings.ts";
 
 /** Records that are looked up one by one. */
 const recordsMax = 48;
+/** Of chunks that are looked up for them: some may have megabytes, and all are read in one turn. */
+const chunkBytesMax = 512 * 1024;
 /** Of a query. */
 const itemsMax = 8;
 
@@ -156,7 +158,7 @@ function hitsRead(
   const frames = new HitFrames(store);
   for (const { position, posting, at } of hits) {
     const frame = frames.of(posting, at);
-    if (frame === undefined) return undefined;
+    if (frame === undefined || frames.chunkBytes > chunkBytesMax) return undefined;
     const header = scanRecord(recordOf(frame));
     if (header.position !== position) return undefined;
     if (!selects(selection, header)) continue;
@@ -196,6 +198,8 @@ function hitsIn(posting: Posting, { first, last }: Range): Hit[] {
 
 /** Finds the frames of hits beside their streams, or else in their chunks. */
 class HitFrames {
+  /** Of the chunks that were looked up. */
+  chunkBytes = 0;
   private readonly store: OpenStore;
   /** What was looked at last: the next hit may be there, too. */
   private chunk: Chunk | undefined;
@@ -255,7 +259,9 @@ class HitFrames {
   private lookUp(chunkLast: number): Chunk | undefined {
     const key = chunkKey(chunkLast);
     const value = this.store.kv.getNow?.(key);
-    return value === undefined || value === "later" ? undefined : openChunk(key, value);
+    if (value === undefined || value === "later") return undefined;
+    this.chunkBytes += value.length;
+    return openChunk(key, value);
   }
 }
 

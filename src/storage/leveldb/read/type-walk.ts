@@ -15,8 +15,9 @@ import type { TypeFilter } from "./type-filter.ts";
 import type { Visibility } from "./visibility.ts";
 import { logWalk } from "./walks.ts";
 
-/** Two pages of the log are held at a time. */
-const pageBytes = 256 * 1024;
+/** Two pages of the log are held at a time. Small batches are of readers that may hold little. */
+const pageBytesMax = 256 * 1024;
+const pageBytesPerBatchByte = 4;
 /** A batch ends after so many chunks, however few events it has. */
 const chunksPerBatchMax = 256;
 
@@ -34,6 +35,7 @@ export async function* batchesOfTypes(
 ): AsyncGenerator<Batch, undefined> {
   const { first, last } = read.positions;
   const walk = new TypeWalk(store, read, filter);
+  const pageBytes = Math.min(pageBytesMax, read.batchBytes * pageBytesPerBatchByte);
   for await (const page of chunksForwards(store, read.positions, head, pageBytes)) {
     for (const batch of walk.batchesIn(page)) yield batch;
     if (walk.isStopped) break;

@@ -13,6 +13,8 @@ const commitCount = 12;
 
 let memory: Kv;
 let trips: number;
+/** What was looked up at once. */
+let bytes = 0;
 /** Lookups that are answered at once; the ones after them are put off. */
 let quick: number;
 /** The same store, read at once, and read the longer way. */
@@ -23,7 +25,12 @@ beforeEach(async () => {
   const kv: Kv = {
     ...memory,
     close: async () => {},
-    getNow: (key) => (quick-- > 0 ? memory.getNow?.(key) : "later"),
+    getNow: (key) => {
+      if (quick-- <= 0) return "later";
+      const value = memory.getNow?.(key);
+      bytes += value?.length ?? 0;
+      return value;
+    },
     getMany: (keys) => {
       trips++;
       return memory.getMany(keys);
@@ -153,4 +160,26 @@ test("a short read is of the head at which it began", async () => {
   expect(later.length).toBe(expected.length);
   const all = readRequest(store.short, { selection: selectStream("s-3") });
   expect((await readBytes(store.short, all)).length).toBeGreaterThan(expected.length);
+});
+
+test("events of any size are looked up, but no megabytes of them at once", async () => {
+  const sizes = { large: 200_000, small: 2_000 };
+  for (const [tag, size] of Object.entries(sizes)) {
+    for (let i = 0; i < 20; i++) {
+      const event = { type: "T", tags: [tag], data: Buffer.alloc(size) };
+      await commitEvents(store.short, [newEvent(event)]);
+    }
+  }
+  for (let i = 0; i < 9; i++) {
+    const filler = { type: "Other", data: Buffer.alloc(1024 * 1024) };
+    await commitEvents(store.short, [newEvent(filler)]);
+  }
+  for (const tag of Object.keys(sizes)) {
+    const selection = selectQuery({ tags: [tag], types: ["U", "V"] });
+    bytes = 0;
+    const { found, expected } = await both({ selection });
+    expect(found).toEqual(expected);
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThan(1_000_000);
+  }
 });
