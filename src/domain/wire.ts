@@ -48,6 +48,18 @@ export class WireReader {
 
   /** Reads a varint of at most 2^53 - 1. */
   varint(): number {
+    const { offset } = this;
+    if (offset < this.end) {
+      const first = this.bytes[offset] as number;
+      if (first < 0x80) {
+        this.offset = offset + 1;
+        return first;
+      }
+    }
+    return this.longVarint();
+  }
+
+  private longVarint(): number {
     let result = 0;
     let scale = 1;
     for (let i = 0; i < 10; i++) {
