@@ -91,6 +91,8 @@ export interface SideValueChange {
   readonly name: string;
   /** Undefined: the value is deleted, if it exists. */
   readonly value: Uint8Array | undefined;
+  /** Of a group: by which lease of `holdGroups`. If it is over, nothing of the commit is stored. */
+  readonly lease?: number;
 }
 
 /**
@@ -363,16 +365,15 @@ export interface Storage {
   positionAt(time: number): Promise<number>;
 
   /**
-   * Resolves when this node runs the consumer groups, and sees all that another one has written for
-   * them. Throws GROUPS_ELSEWHERE. Absent: there is no other node.
+   * Resolves with its lease when this node runs the consumer groups, and sees what others wrote for
+   * them. Another node had another lease. Throws GROUPS_ELSEWHERE. Absent: there is no other node.
    */
-  holdGroups?(): Promise<void>;
+  holdGroups?(): Promise<number>;
 
   /** Undefined: the stream never got an event and was never updated. */
   stream(name: string): Promise<StreamFacts | undefined>;
-  /** Streams that ever got an event. */
+  /** Streams that ever got an event, and types that were ever recorded. */
   listStreams(page: NamePage): Promise<StreamFacts[]>;
-  /** Types that were ever recorded. */
   listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
 
   /** Undefined: this engine does not reclaim space, or is configured not to. */

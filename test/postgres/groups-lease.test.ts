@@ -87,6 +87,24 @@ describe.skipIf(isMissing)("the lease", () => {
     await expect.poll(() => takenBy(other), patient).toBe("its");
   });
 
+  test("keeps out what was decided under an earlier one, and stays held", async () => {
+    const one = await opened("earlier", "one:1");
+    let lost = 0;
+    one.watch({ groupsLost: () => lost++ });
+    const number = (await one.holdGroups?.()) ?? 0;
+    const writing = (name: string, lease: number) => {
+      const sideValues = [
+        { space: "group-progress", name, value: new Uint8Array(1), lease },
+      ] as const;
+      return one.commit({ after: one.head(), recordedAt: one.now(), events: [], sideValues });
+    };
+    await expect(writing("old", number - 1)).rejects.toMatchObject({ reason: "RECOVERING" });
+    expect(await writing("new", number)).toBe("committed");
+    const stored = await one.sideValues.get("group-progress", ["old", "new"]);
+    expect([...stored.keys()]).toEqual(["new"]);
+    expect([await one.holdGroups?.(), lost]).toEqual([number, 0]);
+  });
+
   test("is renewed while a standby takes almost half a lease for each commit", async () => {
     const standby = await servers.standby();
     const [one, other] = [await opened("slow", "one:1"), await opened("slow", "other:1")];

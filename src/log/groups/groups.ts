@@ -23,6 +23,7 @@ import {
 import type { Advance, StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
 import type { GroupRecord } from "./record.ts";
+import { groupExists, groupNotFound, groupReplaced, groupsStopping } from "./group-errors.ts";
 import { lifecyclesChanged } from "./removed-events.ts";
 import { GroupRunner, type RunnerParts } from "./runner.ts";
 import {
@@ -68,18 +69,19 @@ export class Groups implements GroupLog, StorageWatcher {
   async create(name: string, settings: GroupSettings, start: GroupStart): Promise<GroupInfo> {
     const replaced = start.kind === "after-group" && start.replace ? start.group : undefined;
     await this.oneByOne([name, replaced ?? name], async () => {
+      const write = await this.holding();
       const known = await loadRecord(this.parts.storage, name);
       if (known !== undefined) {
         const isSameStart = JSON.stringify(known.start) === JSON.stringify(start);
         if (isSameStart && sameSettings(known.settings, settings)) return;
-        if (replaced !== name) throw exists(name);
+        if (replaced !== name) throw groupExists(name);
       }
       const id = crypto.randomUUID().replaceAll("-", "");
       const epoch = epochInRecord(this.parts.storage.identity.history);
       const record = { name, id, createdAt: this.parts.clock(), settings, start, epoch };
       if (replaced !== undefined) return this.replace(replaced, record);
       const { after, fromTime } = await this.placeOf(start);
-      await this.parts.write(creationSideValues(record, progressFrom(after, fromTime)));
+      await write(creationSideValues(record, progressFrom(after, fromTime)));
     });
     return this.get(name);
   }
@@ -93,7 +95,7 @@ export class Groups implements GroupLog, StorageWatcher {
         throw invalidField("retry_delay_max", less);
       }
       const record = { ...runner.record, settings };
-      await this.durably(runner, () => this.parts.write([recordSideValue(record)]));
+      await this.durably(runner, () => runner.store([recordSideValue(record)]));
       runner.record = record;
       runner.machine.configure(settings);
       runner.touch();
@@ -113,14 +115,15 @@ export class Groups implements GroupLog, StorageWatcher {
 
   async remove(name: string): Promise<boolean> {
     return this.oneByOne([name], async () => {
+      const write = await this.holding();
       const record = await loadRecord(this.parts.storage, name);
       if (record === undefined) return false;
       this.removing.add(name);
       const runner = await this.runners.get(name)?.catch(() => undefined);
       try {
         await runner?.drain();
-        await this.parts.write(deletionSideValues(record));
-        runner?.fail(notFound(name));
+        await write(deletionSideValues(record));
+        runner?.fail(groupNotFound(name));
       } catch (error) {
         // The group may still exist, so its members join again.
         runner?.fail(error);
@@ -218,7 +221,7 @@ export class Groups implements GroupLog, StorageWatcher {
     this.parts.waiters.stop();
     const running = [...this.runners.values()].map(async (loading) => {
       const runner = await loading.catch(() => undefined);
-      await runner?.stop(stopping());
+      await runner?.stop(groupsStopping());
     });
     await Promise.all(running);
     await this.sweeping;
@@ -228,14 +231,22 @@ export class Groups implements GroupLog, StorageWatcher {
   /** The running group. Throws GROUP_NOT_FOUND. */
   private async runner(name: string): Promise<GroupRunner> {
     for (;;) {
-      if (this.stopped) throw stopping();
-      if (this.removing.has(name)) throw notFound(name);
+      if (this.stopped) throw groupsStopping();
+      if (this.removing.has(name)) throw groupNotFound(name);
       this.use(name);
       const runner = await (this.runners.get(name) ?? this.load(name));
       if (!runner.isEnding) return runner;
       // The previous runner must have finished writing.
       await runner.over;
     }
+  }
+
+  /** What stores side values of groups under the lease that this node has now. */
+  private async holding(): Promise<RunnerParts["write"]> {
+    const { storage, write } = this.parts;
+    const lease = await storage.holdGroups?.();
+    if (lease === undefined) return write;
+    return (sideValues) => write(sideValues.map((change) => ({ ...change, lease })));
   }
 
   private load(name: string): Promise<GroupRunner> {
@@ -251,12 +262,17 @@ export class Groups implements GroupLog, StorageWatcher {
     return loading;
   }
 
+  /**
+   * A group is loaded under a lease, and fails with it (`groupsLost`). It is loaded again with what
+   * another node has settled since, and nothing older is written over that.
+   */
   private async begin(name: string): Promise<GroupRunner> {
     this.sweep();
+    const write = await this.holding();
     const loaded = await loadGroup(this.parts.storage, name);
-    if (loaded === undefined) throw notFound(name);
+    if (loaded === undefined) throw groupNotFound(name);
     this.bytes.set(name, queryBytes(loaded.record.settings.query));
-    const runner = new GroupRunner(this.parts, loaded);
+    const runner = new GroupRunner({ ...this.parts, write }, loaded);
     await enterEpoch(runner, this.parts.storage.identity.history);
     return runner;
   }
@@ -277,7 +293,7 @@ export class Groups implements GroupLog, StorageWatcher {
   private async letGo(name: string): Promise<void> {
     await this.oneByOne([name], async () => {
       const runner = await this.runners.get(name)?.catch(() => undefined);
-      if (runner?.isIdle === true) await runner.stop(stopping());
+      if (runner?.isIdle === true) await runner.stop(groupsStopping());
       else if (runner !== undefined) this.idle.add(name);
     });
   }
@@ -288,7 +304,7 @@ export class Groups implements GroupLog, StorageWatcher {
 
   /** Changes of a group are made one after another. This one concerns all the named groups. */
   private oneByOne<T>(names: readonly string[], act: () => Promise<T>): Promise<T> {
-    if (this.stopped) return Promise.reject(stopping());
+    if (this.stopped) return Promise.reject(groupsStopping());
     const before = names.map((name) => this.changes.get(name) ?? Promise.resolve());
     const run = async (): Promise<T> => {
       await Promise.allSettled(before);
@@ -317,7 +333,7 @@ export class Groups implements GroupLog, StorageWatcher {
       runner.machine.reset(position, fromTime);
       await runner.flush([...ended, recordSideValue(record)]);
     });
-    runner.fail(name === record.name ? wasReplaced(name) : notFound(name));
+    runner.fail(name === record.name ? groupReplaced(name) : groupNotFound(name));
     await runner.over;
   }
 
@@ -372,26 +388,6 @@ export class Groups implements GroupLog, StorageWatcher {
     }
     this.sweeping = undefined;
   }
-}
-
-function exists(name: string): AnnalsError {
-  const message = `there is a group ${JSON.stringify(name)} with other settings`;
-  return new AnnalsError({ reason: "GROUP_EXISTS", group: name }, message);
-}
-
-/** The group was replaced by one of the same name. */
-function wasReplaced(name: string): AnnalsError {
-  const message = `group ${JSON.stringify(name)} was replaced; join again`;
-  return new AnnalsError({ reason: "RECOVERING" }, message);
-}
-
-function notFound(name: string): AnnalsError {
-  const message = `there is no group ${JSON.stringify(name)}`;
-  return new AnnalsError({ reason: "GROUP_NOT_FOUND", group: name }, message);
-}
-
-function stopping(): AnnalsError {
-  return new AnnalsError({ reason: "STOPPING" }, "the server is stopping; join again");
 }
 
 function ignoreMissing(error: unknown): undefined {

@@ -112,6 +112,11 @@ export class GroupRunner {
     return this.record.name;
   }
 
+  /** Stores side values of the group, but only while this node runs it. */
+  get store(): RunnerParts["write"] {
+    return this.parts.write;
+  }
+
   /** Whether no member and no caller needs it. */
   get isIdle(): boolean {
     const isWaitedFor = this.parts.waiters.has(this.name);

@@ -12,6 +12,7 @@ import type { Order } from "./commit.ts";
 import type { Database } from "../sessions/database.ts";
 import type { HeadKeeper } from "../head/log-head.ts";
 import type { DbSession } from "../sessions/session.ts";
+import { unreachable } from "../sessions/session.ts";
 import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
@@ -72,22 +73,30 @@ export class GroupsLease {
     this.parts = parts;
   }
 
-  /** Throws GROUPS_ELSEWHERE. */
-  async hold(): Promise<void> {
+  /** The number of the lease. Throws GROUPS_ELSEWHERE, or RECOVERING where it is lost at once. */
+  async hold(): Promise<number> {
     this.expire();
-    if (this.isHeld) return;
+    if (this.isHeld) return this.number;
     const { elsewhere } = this;
     if (elsewhere !== undefined && performance.now() < elsewhere.untilMs) {
       throw groupsElsewhere(elsewhere.address);
     }
     this.taking ??= this.take().finally(() => (this.taking = undefined));
     await this.taking;
+    if (!this.isHeld) throw elsewhereSince();
+    return this.number;
   }
 
-  /** What a commit has to ask before it writes these. Undefined: nothing. */
+  /**
+   * What a commit has to ask before it writes these. Undefined: nothing. Throws RECOVERING if one
+   * of them was decided under another lease: another server may have written something newer.
+   */
   fenceOf(changes: readonly SideValueChange[]): Order | undefined {
-    const isOfGroups = changes.some(({ space }) => space.startsWith("group"));
-    return isOfGroups && this.number > 0 ? { statement: fence, values: [this.number] } : undefined;
+    const { number } = this;
+    const ofGroups = changes.filter(({ space }) => space.startsWith("group"));
+    if (ofGroups.some(({ lease = number }) => lease !== number)) throw elsewhereSince();
+    const isAsked = ofGroups.length > 0 && number > 0;
+    return isAsked ? { statement: fence, values: [number] } : undefined;
   }
 
   /** Whether this is what a commit fails with whose lease is lost. Then it is. */
@@ -202,6 +211,10 @@ export class GroupsLease {
     this.elsewhere = { address, untilMs: performance.now() + elsewhereMs };
     return groupsElsewhere(address);
   }
+}
+
+function elsewhereSince(): unknown {
+  return unreachable("another server may have run the consumer groups since");
 }
 
 function groupsElsewhere(server: string): AnnalsError {
