@@ -163,7 +163,7 @@ test("a short read is of the head at which it began", async () => {
 });
 
 test("events of any size are looked up, but no megabytes of them at once", async () => {
-  const sizes = { large: 200_000, small: 2_000 };
+  const sizes = { huge: 200_000, tiny: 2_000 };
   for (const [tag, size] of Object.entries(sizes)) {
     for (let i = 0; i < 20; i++) {
       const event = { type: "T", tags: [tag], data: Buffer.alloc(size) };
