@@ -44,6 +44,8 @@ export class Connection implements OwnConnection {
   private readonly pace: ReadPace;
   /** Its turn to read has not come: the socket may hold a piece. */
   private isPaced = false;
+  /** It speaks another protocol, and is handed over. */
+  private isLeaving = false;
 
   constructor(socket: Socket, { options, limits, pace }: ConnectionParts, onGone: () => void) {
     this.socket = socket;
@@ -189,7 +191,13 @@ export class Connection implements OwnConnection {
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
   private awaitTurn(): void {
-    if (this.isPaced || this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
+    if (
+      this.isPaced ||
+      this.isLeaving ||
+      this.phase === "closing" ||
+      !this.budget.take(pieceBytesMax)
+    )
+      return;
     this.isPaced = true;
     this.socket.pause();
     this.pace.wait(() => {
@@ -222,10 +230,15 @@ export class Connection implements OwnConnection {
   private handOver(firstBytes: Buffer): void {
     const { socket, options } = this;
     if (options.onOtherProtocol === undefined) return this.destroy("preface");
-    socket.pause().off("data", this.read).off("end", this.ended).off("close", this.gone);
-    socket.off("error", ignore);
-    this.gone();
-    options.onOtherProtocol(socket, firstBytes);
+    socket.pause().off("data", this.read);
+    this.isLeaving = true;
+    // In its turn: hundreds of clients may begin at once.
+    this.pace.wait(() => {
+      if (socket.destroyed) return;
+      socket.off("end", this.ended).off("close", this.gone).off("error", ignore);
+      this.gone();
+      options.onOtherProtocol?.(socket, firstBytes);
+    });
   }
 
   private goAway(lastId: number, code: number, reason = ""): void {

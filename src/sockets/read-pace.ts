@@ -3,7 +3,7 @@
 // sends a lot reads on when its turn comes, and until then TCP holds up its client.
 
 /** The larger pieces of all connections that are read in one turn: a few milliseconds of work. */
-const turnBytes = 512 * 1024;
+const turnBytes = 256 * 1024;
 /** What a socket gives in one piece, at most. */
 export const pieceBytesMax = 64 * 1024;
 /** Smaller pieces hold up nobody, and are not counted. */
@@ -26,6 +26,7 @@ export class ReadPace {
   /** Calls it when its turn has come. */
   wait(readOn: () => void): void {
     this.waiting.add(readOn);
+    this.turnSoon();
   }
 
   private turnSoon(): void {

@@ -2,6 +2,7 @@
 // and what a socket may hold meanwhile is drawn from the budget.
 import { afterEach, describe, expect, test } from "vitest";
 import { ReadPace } from "../../src/sockets/read-pace.ts";
+import type { Http2Options } from "../../src/http2/api.ts";
 import { flag } from "../../src/http2/protocol.ts";
 import { data, RawClient, request } from "./raw-client.ts";
 import { ok, serve, taken, trailers, turn, type Served } from "./served.ts";
@@ -14,9 +15,9 @@ function exhaust(pace: ReadPace): number {
 }
 
 describe("a pace", () => {
-  test("lets a turn read half a mebibyte", async () => {
+  test("lets a turn read a quarter of a mebibyte", async () => {
     const pace = new ReadPace();
-    expect(exhaust(pace)).toBe(8);
+    expect(exhaust(pace)).toBe(4);
     expect(pace.took(64 * 1024)).toBe(false);
     await turn();
     expect(pace.took(64 * 1024)).toBe(true);
@@ -29,7 +30,9 @@ describe("a pace", () => {
     const waiting = Array.from({ length: 12 }, (_, i) => () => void called.push(i));
     for (const each of waiting) pace.wait(each);
     await turn();
-    expect(called).toEqual([...waiting.keys()].slice(0, 8));
+    expect(called).toEqual([...waiting.keys()].slice(0, 4));
+    await turn();
+    expect(called.length).toBe(8);
     await turn();
     expect(called).toEqual([...waiting.keys()]);
   });
@@ -65,7 +68,7 @@ describe("connections that send a lot", () => {
     clients.push(...large, small);
     await Promise.all(clients.map((client) => client.settle()));
     const begin = request(1, [["x-size", "large"]], flag.endHeaders);
-    // 256 KB each, five turns together.
+    // 256 KB each, many turns together.
     for (const client of large) client.send(begin, ...frames, data(1, 0, flag.endStream));
     small.send(request(1, [["x-size", "small"]]));
     for (const client of clients) {
@@ -98,4 +101,23 @@ describe("connections that send a lot", () => {
     expect(receivedBytes).toBe(256 * 16_000);
     served.budget.max = Infinity;
   });
+});
+
+test("clients of another protocol begin a few in a turn, and lose nothing", async () => {
+  const said = "GET / HTTP/1.1\r\n\r\n";
+  const came: string[] = [];
+  let [inTurn, most] = [0, 0];
+  const onOtherProtocol: Http2Options["onOtherProtocol"] = (socket, firstBytes) => {
+    if (++inTurn === 1) setImmediate(() => (inTurn = 0));
+    most = Math.max(most, inTurn);
+    came.push(firstBytes.toString());
+    socket.destroy();
+  };
+  const served = await serve(() => ({}), {}, { onOtherProtocol });
+  const clients = Array.from({ length: 30 }, () => new RawClient(served.port, false));
+  for (const client of clients) client.send(Buffer.from(said));
+  while (came.length < clients.length) await turn();
+  expect(came).toEqual(clients.map(() => said));
+  expect(most).toBeLessThanOrEqual(4);
+  await served.finish();
 });
