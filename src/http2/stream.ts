@@ -262,7 +262,7 @@ export class Stream implements Http2Stream, Answer {
   private finish(isAwaited: boolean): void {
     this.isOver = true;
     clearTimeout(this.dropTimer);
-    this.discard();
+    if (this.unsentBytes > 0) this.discard();
     this.connection.output.forget(this);
     this.connection.forget(this, isAwaited);
   }
