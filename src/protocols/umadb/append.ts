@@ -67,9 +67,10 @@ export async function appendEvents(
     case "checkpoint-backwards": {
       const repeated = await repeatOf(context, condition, uuids, call);
       if (repeated !== undefined) return answer(repeated);
-      const conflict =
-        outcome.kind === "conflict" ? appendConflict(outcome) : checkpointBackwards(outcome);
-      throw integrity(conflict.message);
+      if (outcome.kind === "conflict") throw integrity(appendConflict(outcome).message);
+      // Clients know this one by its words.
+      const { message } = checkpointBackwards(outcome);
+      throw integrity(`non-increasing tracking position: ${message}`);
     }
     case "beyond-head":
       throw beyondHead(outcome);

@@ -109,6 +109,8 @@ describe("an append", () => {
       const refused = server.calls.unary(m.append, { events, ...part });
       expect((await failureOf(refused)).slice(0, 2)).toEqual([9, ErrorType.INTEGRITY]);
     }
+    const stale = server.calls.unary(m.append, { events, trackingInfo });
+    await expect(stale).rejects.toThrow(/non-increasing tracking position/);
     const { position } = await server.calls.unary(m.getTrackingInfo, { source: "" });
     expect(position).toBe(5n);
   });
