@@ -139,12 +139,11 @@ export class LocalCluster {
 
   /** Sends a signal to the PostgreSQL of a node, and not to its Patroni. */
   signalPostgres(node: NodeNumber, signal: NodeJS.Signals, which: "all" | "postmaster"): void {
-    const [first = ""] = readFileSync(
-      join(this.folder, `node${node}/data/postmaster.pid`),
-      "utf8",
-    ).split("\n");
-    end(Number(first), signal);
-    if (which === "postmaster") return;
+    const file = join(this.folder, `node${node}/data/postmaster.pid`);
+    const first = Number.parseInt(readFileSync(file, "utf8"), 10);
+    // A negative one is of a process alone, by which Patroni recovers a node before it starts it.
+    end(Math.abs(first), signal);
+    if (which === "postmaster" || first < 0) return;
     const children = readFileSync(`/proc/${first}/task/${first}/children`, "utf8");
     for (const pid of children.trim().split(" ").map(Number)) end(pid, signal);
   }
