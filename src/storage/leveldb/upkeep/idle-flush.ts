@@ -18,7 +18,7 @@ export interface IdleFlush {
 }
 
 /** The time between two looks, and at least that without a write. */
-const lookEveryMs = 20_000;
+export const lookEveryMs = 20_000;
 /** With fewer writes since the last flush, a file of its own is not worth it. */
 const operationsMin = 2_000;
 /** LevelDB must not meet a full disk. */

@@ -21,6 +21,7 @@ import {
   verifyStore,
   type StoreTotals,
 } from "../../../../src/storage/leveldb/verify/verify-store.ts";
+import { lookEveryMs } from "../../../../src/storage/leveldb/upkeep/idle-flush.ts";
 import type { ScrubberStatus } from "../../../../src/storage/leveldb/upkeep/scrubber.ts";
 import { resealWithoutKind } from "../files/resealed-table.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
@@ -182,7 +183,8 @@ describe("the scrubber of a store that is served", () => {
     const before = await contentsOf(join(folder, "log"));
     const { storage, scrubber } = await openLevelStore({
       folder,
-      delay: timers.delay,
+      // Time passes for the scrubber alone.
+      delay: (ms, act) => (ms === lookEveryMs ? () => {} : timers.delay(ms, act)),
       clock: () => 5_000_000,
       warn: (message) => void warnings.push(message),
       scrub: { bytesPerSecond: 1_000, delayMs: 0, pauseMs: 60_000, isBusy: () => isBusy },
