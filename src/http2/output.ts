@@ -135,7 +135,10 @@ export class Output {
     const widened = answer ?? this;
     widened.sendWindow += increment;
     if (widened.sendWindow > sizes.windowMax) throw overflow(answer?.id);
-    this.goOn(answer === undefined ? this.waiting : [answer]);
+    if (answer !== undefined) this.goOn([answer]);
+    // More of them in one turn wait for its end: a client may give thousands of answers what they
+    // want byte by byte.
+    else if (!this.isInviting) this.goOn(this.waiting);
   }
 
   /** The client has changed the windows of all streams. */
@@ -151,13 +154,17 @@ export class Output {
 
   /** Sends what the windows of these answers allow, and soon invites those that wait for that. */
   private goOn(answers: Iterable<Answer>): void {
+    this.sendSome(answers);
+    this.inviteSoon();
+  }
+
+  private sendSome(answers: Iterable<Answer>): void {
     for (const answer of answers) {
       if (answer.unsentBytes === 0 || answer.isBlocked) continue;
       this.waiting.delete(answer);
       this.ready.add(answer);
     }
     this.pump();
-    this.inviteSoon();
   }
 
   private inviteSoon(): void {
@@ -172,6 +179,7 @@ export class Output {
    */
   private invite(): void {
     this.isInviting = false;
+    this.sendSome(this.waiting);
     let count = 0;
     for (const answer of this.waiting) {
       if (this.sendWindow <= 0) return;

@@ -162,13 +162,12 @@ export interface Batch {
   readonly frames: readonly Uint8Array[];
   /** The number of records in the frames. May be 0: then the batch only reports progress. */
   readonly count: number;
-  /** Bytes of all frames together. */
+  /** Of all frames together. */
   readonly bytes: number;
-  /**
-   * Every matching event up to this position (for a backwards read: down to it), inclusive, is in
-   * this batch or an earlier one.
-   */
+  /** Matching events up to here (backwards: down to here) are in this batch or an earlier one. */
   readonly through: number;
+  /** True: the records were examined one by one, although a frame has many. */
+  readonly isPicked?: true;
 }
 
 export interface StreamFacts {

@@ -125,7 +125,7 @@ class RecordReader {
       const bit = 1 << (tag >>> 3);
       if ((seen & bit) !== 0) throw unusual;
       seen |= bit;
-      if (tag === 0x0a) id = this.text();
+      if (tag === 0x0a) id = this.ownText();
       else if (tag === 0x12) stream = this.text();
       else if (tag === 0x1a) type = this.text();
       else if (tag === 0x32) contentType = this.text();
@@ -190,16 +190,31 @@ class RecordReader {
     return view;
   }
 
-  private text(): string {
-    const { bytes } = this;
+  /** A text that keeps nothing else: consumers remember ids. */
+  private ownText(): string {
     const end = this.lengthEnd();
     const start = this.at;
     this.at = end;
-    for (let i = start; i < end; i++) {
-      if ((bytes[i] as number) >= 0x80) return strictText.decode(bytes.subarray(start, end));
-    }
+    const isPlain = this.isAscii(start, end);
+    return isPlain ? this.bytes.toString("latin1", start, end) : this.decoded(start, end);
+  }
+
+  private text(): string {
+    const end = this.lengthEnd();
+    const start = this.at;
+    this.at = end;
+    if (!this.isAscii(start, end)) return this.decoded(start, end);
     if (end > this.windowEnd || start < this.windowStart) this.read(start, end);
     return this.window.slice(start - this.windowStart, end - this.windowStart);
+  }
+
+  private isAscii(start: number, end: number): boolean {
+    for (let i = start; i < end; i++) if ((this.bytes[i] as number) >= 0x80) return false;
+    return true;
+  }
+
+  private decoded(start: number, end: number): string {
+    return strictText.decode(this.bytes.subarray(start, end));
   }
 
   private read(start: number, end: number): void {

@@ -26,6 +26,15 @@ export class OneByOne<T> implements AsyncIterableIterator<T, undefined, undefine
     });
   }
 
+  async throw(error: unknown): Promise<IteratorResult<T, undefined>> {
+    await this.return();
+    throw error;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -332,11 +332,12 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private async decoded(came: Buffer): Promise<Buffer> {
     const { decode, decodeInSteps } = this.options.format;
     if (!decodeInSteps || !this.isLong(came)) return decode?.(came) ?? came;
-    this.draw(came.length);
-    const work = () => this.call.inSteps(decodeInSteps(came));
-    const message = await this.environment.longRequests.make(this.call, work);
-    this.release(came.length);
-    return message;
+    return this.environment.longRequests.make(this.call, async () => {
+      this.draw(came.length);
+      const message = await this.call.inSteps(decodeInSteps(came));
+      this.release(came.length);
+      return message;
+    });
   }
 
   private add(came: Buffer, message = this.options.format.decode?.(came) ?? came): void {
@@ -376,11 +377,12 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
       if (length > receiveBytesMax) throw tooLong(length, receiveBytesMax);
       this.draw(more);
     };
-    this.draw(inflaterBytes);
-    const work = () => inflate(bytes, compression, onChunk);
-    const message = await this.environment.inflations.make(this.call, work);
-    this.release(inflaterBytes + bytes.length);
-    return message;
+    return this.environment.inflations.make(this.call, async () => {
+      this.draw(inflaterBytes);
+      const message = await inflate(bytes, compression, onChunk);
+      this.release(inflaterBytes + bytes.length);
+      return message;
+    });
   }
 
   private draw(bytes: number): void {

@@ -113,6 +113,7 @@ function* split(body: Buffer): Steps<Split> {
     const isEvents = body.subarray(...key).equals(eventsName);
     if (!isEvents || !walk.isNext(0x5b)) {
       yield* walk.value();
+      if (effort.spend(eventCost)) yield effort.take();
       continue;
     }
     // Two of them are refused when the rest is read.

@@ -150,7 +150,9 @@ function* base64InSteps(text: Buffer, field: string): Steps<Buffer> {
     if (effort.spend(pieceChars * readShare)) yield effort.take();
   }
   try {
-    const last = base64Decode(chars.toString("latin1", from));
+    const lastText = chars.toString("latin1", from);
+    if (/\s/.test(lastText)) throw noBase64(field);
+    const last = base64Decode(lastText);
     bytes.set(last, at);
     return bytes.subarray(0, at + last.length);
   } catch {

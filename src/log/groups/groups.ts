@@ -326,14 +326,18 @@ export class Groups implements GroupLog, StorageWatcher {
   private async replace(name: string, begun: GroupRecord): Promise<void> {
     const runner = await this.runner(name);
     const record = { ...begun, id: runner.record.id };
-    const ended = name === record.name ? [] : [{ space: "group", name, value: undefined } as const];
+    // Looked up again: the runner may have another lease than the one under which it was asked.
+    const isOther = name !== record.name;
+    const known = isOther ? await loadRecord(this.parts.storage, record.name) : undefined;
+    if (known !== undefined) throw groupExists(record.name);
+    const ended = isOther ? [{ space: "group", name, value: undefined } as const] : [];
     await this.durably(runner, async () => {
       await runner.drain();
       const { position, fromTime } = runner.machine;
       runner.machine.reset(position, fromTime);
       await runner.flush([...ended, recordSideValue(record)]);
     });
-    runner.fail(name === record.name ? groupReplaced(name) : groupNotFound(name));
+    runner.fail(isOther ? groupNotFound(name) : groupReplaced(name));
     await runner.over;
   }
 

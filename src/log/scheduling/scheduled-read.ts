@@ -123,9 +123,10 @@ interface BatchCosts {
 /** The read had ended, or has failed. */
 const costsOfNothing: BatchCosts = { spent: 0, next: 0 };
 
-function costsOf({ count, bytes, frames }: Batch): BatchCosts {
+function costsOf({ count, bytes, frames, isPicked }: Batch): BatchCosts {
   const { turnBytes, wholeChunkBytesMin, wholeChunkCostShare: share } = schedulingPolicy;
-  const areWholeChunks = count > 0 && bytes >= frames.length * wholeChunkBytesMin;
+  const isLarge = count > 0 && bytes >= frames.length * wholeChunkBytesMin;
+  const areWholeChunks = isLarge && isPicked !== true;
   if (areWholeChunks) return { spent: bytes * share, next: Math.floor(turnBytes * share) };
   // Without a match, the engine examined as much as it does before it reports progress.
   return { spent: count === 0 ? turnBytes : bytes, next: turnBytes };

@@ -45,3 +45,12 @@ test("a failure comes after the items before it, once", async () => {
     { value: { done: true } },
   ]);
 });
+
+test("an error that is thrown into it ends the source, and comes back", async () => {
+  let ended = 0;
+  const items = new OneByOne(batchesOf([[1, 2, 3]], () => ended++));
+  expect(await items.next()).toEqual({ done: false, value: 1 });
+  await expect(items.throw(new Error("mine"))).rejects.toThrow("mine");
+  expect(ended).toBe(1);
+  expect(await items.next()).toEqual({ done: true, value: undefined });
+});

@@ -120,6 +120,7 @@ describe("refused by name, before the work", () => {
     [`{"type":"T","json":["${"b".repeat(70_000)}\t"]}`, "json: is not JSON"],
     [`{"type":"T","data":"${"a b=".repeat(40_000)}"}`, "data: is not base64 without spaces"],
     [`{"type":"T","data":"${"abcd".repeat(40_000)}!"}`, "data: is not base64 without spaces"],
+    [`{"type":"T","data":"${"abcd".repeat(40_000)} abcd"}`, "data: is not base64 without spaces"],
     [`{"type":"T","data":"${"abcd".repeat(40_000)}","json":1}`, "oneof"],
     [`{"type":"T","data":"${"abcd".repeat(40_000)}","data":"aa"}`, "duplicate object key"],
     [`{"type":"T","other":"${"abcd".repeat(40_000)}"}`, "other: is no member"],

@@ -17,6 +17,8 @@ class Node {
   readonly opened: Opened;
   /** While it is set, side values are listed only when it resolves. */
   pausing: Promise<void> | undefined;
+  /** Called once, between a look at side values and its answer. */
+  looked: (() => Promise<unknown>) | undefined;
   private readonly lease: Lease;
   private readonly watchers = new Set<StorageWatcher>();
 
@@ -52,6 +54,13 @@ class Node {
       },
       sideValues: {
         ...own.sideValues,
+        get: async (space, names) => {
+          const found = await own.sideValues.get(space, names);
+          const { looked } = this;
+          this.looked = undefined;
+          await looked?.();
+          return found;
+        },
         list: async (page) => {
           await this.pausing;
           return own.sideValues.list(page);
@@ -109,6 +118,23 @@ describe("a group of several nodes", () => {
     const later = await Worker.join(one.opened.log, "g", 10);
     await append(one.opened.log, "d");
     expect(await later.news()).toEqual(["4"]);
+  });
+
+  test("is not replaced by one that another node has made meanwhile", async () => {
+    const [one, other] = await twoNodes("abcdef");
+    const start = { kind: "after-group", group: "g", replace: true } as const;
+    one.lose();
+    await settled();
+    one.looked = async () => {
+      one.lose();
+      const others = { kind: "after-position", position: 5 } as const;
+      await other.groups.create("h", { ...settings, attemptsMax: 7 }, others);
+      other.lose();
+    };
+    expect(await reasonOf(one.groups.create("h", settings, start))).toBe("GROUP_EXISTS");
+    const kept = await one.groups.get("h");
+    expect(kept).toMatchObject({ position: 5, settings: { attemptsMax: 7 } });
+    expect(await one.groups.get("g")).toMatchObject({ position: 0 });
   });
 
   test("writes nothing without the lease under which it was decided", async () => {

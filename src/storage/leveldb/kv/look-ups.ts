@@ -13,7 +13,7 @@ const keysAtOnceMax = 12;
  */
 const slowMs = 0.25;
 const soonCount = 32;
-/** After that, this many go through the thread pool, where the disk blocks nobody else. */
+/** After that, so many are left to the thread pool, where the disk blocks nobody else. */
 const cautiousCount = 256;
 
 interface Database {

@@ -103,7 +103,8 @@ async function planned(
   if (narrow.positions.first > narrow.positions.last) return nothing;
   const plan = await planFor(store, narrow, head);
   if (plan.kind === "scan") {
-    const filter = read.direction === "forwards" ? TypeFilter.of(read.selection) : undefined;
+    const isPlain = read.direction === "forwards" && store.lifecycles.isEmpty;
+    const filter = isPlain ? TypeFilter.of(read.selection) : undefined;
     if (filter) return batchesOfTypes(store, read, { head, filter, visibility });
     return batchesFrom(logWalk(store, read, head), read, visibility);
   }

@@ -268,5 +268,6 @@ class HitFrames {
 function batchOf(frames: Uint8Array, count: number, read: StorageRead): Batch | undefined {
   const { batchBytes, batchEvents = Infinity, positions } = read;
   if (frames.length > batchBytes || count > batchEvents) return undefined;
-  return { frames: [frames], count, bytes: frames.length, through: positions.last };
+  const through = positions.last;
+  return { frames: [frames], count, bytes: frames.length, through, isPicked: true };
 }

@@ -10,7 +10,7 @@ import type { Batch, StorageRead } from "../../storage.ts";
 import type { Chunk } from "../format/chunk.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { batchesFrom } from "./batches.ts";
-import { chunksForwards } from "./chunks.ts";
+import { chunksForwards, chunksFromMemory } from "./chunks.ts";
 import type { TypeFilter } from "./type-filter.ts";
 import type { Visibility } from "./visibility.ts";
 import { logWalk } from "./walks.ts";
@@ -36,7 +36,9 @@ export async function* batchesOfTypes(
   const { first, last } = read.positions;
   const walk = new TypeWalk(store, read, filter);
   const pageBytes = Math.min(pageBytesMax, read.batchBytes * pageBytesPerBatchByte);
-  for await (const page of chunksForwards(store, read.positions, head, pageBytes)) {
+  const inMemory = store.tail.page(first, last, 1).length > 0;
+  const chunks = inMemory ? chunksFromMemory : chunksForwards;
+  for await (const page of chunks(store, read.positions, head, pageBytes)) {
     for (const batch of walk.batchesIn(page)) yield batch;
     if (walk.isStopped) break;
   }
@@ -100,7 +102,7 @@ class TypeWalk {
     this.chunks = this.count = this.used = 0;
     this.bytes = noBytes;
     const through = Math.min(this.next - 1, this.read.positions.last);
-    return { frames: used === 0 ? [] : [frames], count, bytes: used, through };
+    return { frames: used === 0 ? [] : [frames], count, bytes: used, through, isPicked: true };
   }
 
   /** Asked again after each batch: its consumer may have held it for long. */

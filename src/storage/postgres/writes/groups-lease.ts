@@ -12,7 +12,6 @@ import type { Order } from "./commit.ts";
 import type { Database } from "../sessions/database.ts";
 import type { HeadKeeper } from "../head/log-head.ts";
 import type { DbSession } from "../sessions/session.ts";
-import { unreachable } from "../sessions/session.ts";
 import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
@@ -213,8 +212,9 @@ export class GroupsLease {
   }
 }
 
-function elsewhereSince(): unknown {
-  return unreachable("another server may have run the consumer groups since");
+function elsewhereSince(): AnnalsError {
+  const message = "another server may have run the consumer groups since: nothing was stored";
+  return new AnnalsError({ reason: "RECOVERING" }, message);
 }
 
 function groupsElsewhere(server: string): AnnalsError {
