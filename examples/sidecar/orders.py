@@ -75,7 +75,12 @@ class Handler(BaseHTTPRequestHandler):
 def main():
     # The retry policy that comes with the contract. This service chooses the id of every event, so that
     # an append that is sent twice is stored once.
-    options = [("grpc.service_config", Path(os.environ["SERVICE_CONFIG"]).read_text())]
+    options = [
+        ("grpc.service_config", Path(os.environ["SERVICE_CONFIG"]).read_text()),
+        # Annals starts at the same time. By default a channel waits for seconds between two attempts.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]
     channel = grpc.insecure_channel(os.environ["ANNALS_ADDRESS"], options)
     Handler.orders = Orders(channel)
     Handler.projection = Projection(channel, os.environ["READ_MODEL"])
