@@ -40,7 +40,8 @@ test("appends, reads and subscribes at once, and counts what the store then has"
   expect(reads?.calls).toBeGreaterThan(0);
   expect(figures).toMatchObject({ missing: 0, appends: { errors: {}, p99Ms: expect.any(Number) } });
   expect(listed.map(({ stream }) => stream)).toEqual([0, 1, 2, 3, 4].map((i) => `load-${i}`));
-  expect(JSON.stringify(event?.["json"])).toHaveLength(200);
+  // The time in it has as many digits as it needs.
+  expect(JSON.stringify(event?.["json"])).toMatch(/^.{190,200}$/);
 });
 
 test("leaves a store that has events alone, unless it is told otherwise", async () => {
