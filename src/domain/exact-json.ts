@@ -4,6 +4,7 @@
 import {
   exactNumber,
   isChanged,
+  isExactNumber,
   isJsonObject,
   jsonCost,
   jsonDepthMax,
@@ -184,9 +185,9 @@ export function* jsonTextInSteps(value: Json): Steps<WrittenJson> {
   return { text: parts.join(""), values: writing.values };
 }
 
-/** As `canonicalJson`, piece by piece. The caller bounds the nesting, and no number is exact. */
-export function* canonicalInSteps(value: Json, parts: Parts): Steps<void> {
-  yield* write(value, { parts, values: 1, effort: new Effort(), isSorted: true });
+/** As `JSON.stringify`, piece by piece. `isSorted`: as `canonicalJson`, and no number is exact. */
+export function* jsonPartsInSteps(value: Json, parts: Parts, isSorted: boolean): Steps<void> {
+  yield* write(value, { parts, values: 1, effort: new Effort(), isSorted });
 }
 
 /** Takes the text, piece by piece. */
@@ -216,8 +217,8 @@ function* write(value: Json, writing: Writing): Steps<void> {
     if (i > 0) parts.push(",");
     if (key !== undefined) parts.push(JSON.stringify(key), ":");
     const member = (isList ? value[i] : value[key as string]) as Json;
-    const isShort = (typeof member !== "object" || member === null) && !isLong(member);
-    if (isShort) parts.push(JSON.stringify(member));
+    const isScalar = typeof member !== "object" || member === null || isExactNumber(member);
+    if (isScalar && !isLong(member)) parts.push(JSON.stringify(member));
     else yield* write(member, writing);
     const textCost = typeof member === "string" ? member.length * byteShare : 0;
     if (effort.spend(valueCost + textCost)) yield effort.take();

@@ -178,6 +178,8 @@ export function setMember(object: { [key: string]: Json }, key: string, value: J
 /** A double preserves any number with this many digits, and its power of ten up to this one. */
 const safeDigits = 15;
 const safePower = 307;
+/** Smaller doubles have fewer digits. */
+const leastNormal = 2 ** -1_022;
 
 /** The most digits that a double needs, and the most bytes of a number that is looked at. */
 const digitsMax = 17;
@@ -185,9 +187,14 @@ const numberBytesMax = 512;
 
 /** Whether a double would change the number. */
 export function isChanged(number: string): boolean {
-  if (number.length <= safeDigits && !/[eE]/.test(number)) return false;
+  const e = number.search(/[eE]/);
+  if (number.length <= safeDigits && e < 0) return false;
   if (number.length > numberBytesMax) return true;
-  const written = String(Number(number));
+  const double = Number(number);
+  if (e > 0 && e <= safeDigits && Number.isFinite(double) && Math.abs(double) >= leastNormal) {
+    return false;
+  }
+  const written = String(double);
   if (written === number) return false;
   const decimal = new Decimal(number);
   return decimal.significant.length > digitsMax || !decimal.equals(new Decimal(written));

@@ -1,7 +1,7 @@
 // Looking at JSON part by part finds what looking at it at once finds, and each part is short.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalInSteps, readInSteps } from "../../src/domain/exact-json.ts";
+import { jsonPartsInSteps, readInSteps } from "../../src/domain/exact-json.ts";
 import { canonicalJson, isChanged, jsonShape, JsonScan, type Json } from "../../src/domain/json.ts";
 import { atOnce, stepBytes, type Steps } from "../../src/domain/steps.ts";
 
@@ -43,6 +43,23 @@ function stepped<T>(steps: Steps<T>): { value: T; most: number; all: number } {
   }
 }
 
+/** A number without its sign as digits and a power of ten. */
+function decimalOf(text: string): [bigint, number] {
+  const [, whole = "", fraction = "", power = "0"] =
+    /^-?(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/.exec(text) ?? [];
+  return [BigInt(whole + fraction), Number(power) - fraction.length];
+}
+
+function isSameDecimal(a: string, b: string): boolean {
+  if (b.endsWith("Infinity")) return false;
+  const [[digitsA, powerA], [digitsB, powerB]] = [decimalOf(a), decimalOf(b)];
+  const least = Math.min(powerA, powerB);
+  return (
+    digitsA * 10n ** BigInt(powerA - least) === digitsB * 10n ** BigInt(powerB - least) &&
+    (digitsA === 0n || a.startsWith("-") === b.startsWith("-"))
+  );
+}
+
 describe("a scan", () => {
   test("finds the same part by part, also beyond the end", () => {
     fc.assert(
@@ -68,6 +85,18 @@ describe("a scan", () => {
         expect(jsonShape(bytesOf(`[${number}]`)).changesNumbers).toBe(isChanged(number));
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  test("knows it as exact arithmetic does, at the ends of the range too", () => {
+    const exponent = fc.oneof(fc.integer({ min: -350, max: 350 }), fc.constantFrom(-308, 307, 308));
+    const mantissa = fc.stringMatching(/^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?$/);
+    fc.assert(
+      fc.property(mantissa, exponent, (digits, power) => {
+        const number = `${digits}e${power}`;
+        expect(isChanged(number)).toBe(!isSameDecimal(number, String(Number(number))));
+      }),
+      { numRuns: 5_000 },
     );
   });
 
@@ -119,7 +148,7 @@ describe("a text that is read in steps", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => {
         const parts: string[] = [];
-        atOnce(canonicalInSteps(value as Json, parts));
+        atOnce(jsonPartsInSteps(value as Json, parts, true));
         expect(parts.join("")).toBe(canonicalJson(value as Json));
       }),
     );
@@ -140,7 +169,7 @@ describe("a text that is read in steps", () => {
     const text = `[1,"${"\u00e9".repeat(500_000)}",2]`;
     const { most } = stepped(readInSteps(bytesOf(text), false));
     expect(most).toBeLessThan(1_100_000 / 8);
-    const { most: mostWritten } = stepped(canonicalInSteps(JSON.parse(text) as Json, []));
+    const { most: mostWritten } = stepped(jsonPartsInSteps(JSON.parse(text) as Json, [], true));
     expect(mostWritten).toBeLessThan(600_000 / 8 + stepBytes);
   });
 });

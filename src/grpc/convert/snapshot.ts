@@ -132,7 +132,7 @@ const tagSnapshotJson = 0x3a;
 const tagState = 0x0a;
 const tagStateJson = 0x42;
 /** What each byte of a state's text costs, as the scheduler counts: see domain/steps.ts. */
-const stateShare = 1 / 4;
+const stateShare = 1;
 
 /** A snapshot without its state. */
 function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
@@ -177,6 +177,7 @@ export function* stateInSteps(
   const cost = text.length * stateShare;
   if (cost >= stepBytes) yield cost;
   const state = valueBytes(folded.state, Math.max(0, bytesMax - text.length));
+  if (cost >= stepBytes) yield cost;
   const { version, position, recordedAt, appliedCount, skippedCount, missingThrough } = folded;
   const rest = create(GetStateResponseSchema, {
     version: BigInt(version),

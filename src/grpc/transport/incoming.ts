@@ -17,7 +17,7 @@ const aheadCountMax = 64;
 /** About the memory that zlib needs to inflate a message. */
 const inflaterBytes = 32 * 1024 + chunkBytes;
 /** Of JSON, whose long messages are decoded in steps. */
-const decodedAtOnceMax = 64 * 1024;
+const decodedAtOnceMax = 32 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 export interface IncomingOptions {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { create, fromJsonString } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
-import { jsonTextInSteps, parseExactJson, readInSteps } from "../../domain/exact-json.ts";
+import { jsonPartsInSteps, parseExactJson, readInSteps } from "../../domain/exact-json.ts";
 import {
   isExactNumber,
   isJsonContentType,
@@ -17,6 +17,7 @@ import {
 import { defaultLimits } from "../../domain/limits.ts";
 import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
 import { NewEventSchema, type NewEvent } from "../../gen/annals/v1/event_pb.js";
+import { WrittenText } from "./long-payload.ts";
 
 /** The prefix of the metadata that keep what an event of Annals has no place for. */
 export const keptPrefix = "ce-";
@@ -163,9 +164,9 @@ function* dataOf(
   if (!attributes.has("datacontenttype")) attributes.set("datacontenttype", "application/json");
   const type = attributes.get("datacontenttype");
   if (isJsonContentType(String(type))) {
-    const { text } = yield* jsonTextInSteps(data);
-    yield text.length * byteShare;
-    return Buffer.from(text);
+    const written = new WrittenText();
+    yield* jsonPartsInSteps(data, written, false);
+    return written.bytes();
   }
   if (typeof data === "string") return Buffer.from(data);
   throw invalidField(named(where, "data"), `is no text, which ${type} needs; or use data_base64`);

@@ -6,8 +6,8 @@ import { JsonScan, jsonTextBytesMax, stringEnds } from "../../domain/json.ts";
 import type { Steps } from "../../domain/steps.ts";
 
 /** Bytes that are looked over in one step, and what each of them costs. */
-const scannedBytes = 128 * 1024;
-export const scannedShare = 1 / 8;
+const scannedBytes = 32 * 1024;
+export const scannedShare = 1 / 4;
 /** Between two values. */
 const spaceBytesMax = 256 * 1024;
 

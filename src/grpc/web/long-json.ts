@@ -16,7 +16,7 @@ import { bodyDepthMax, bodyValuesMax, requestOfJson } from "./message-json.ts";
 import { plainBytesMax } from "./plain-request.ts";
 
 /** What a byte of an event costs, and the event itself. */
-const readShare = 1 / 4;
+const readShare = 3 / 4;
 const eventCost = 256;
 /** Values of a long request that is no append, or of an append beside its events. */
 const otherValuesMax = 10_000;

@@ -4,7 +4,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { invalidField } from "../../domain/errors.ts";
-import { canonicalInSteps, readInSteps, type Parts } from "../../domain/exact-json.ts";
+import { jsonPartsInSteps, readInSteps, type Parts } from "../../domain/exact-json.ts";
 import { isJsonContentType } from "../../domain/json.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, WireReader, wireBytes, writeVarint } from "../../domain/wire.ts";
@@ -98,19 +98,20 @@ function* canonicalText(text: Buffer): Steps<Buffer> {
     throw invalidField("json", `duplicate object key ${JSON.stringify(repeated.slice(0, 64))}`);
   }
   const written = new WrittenText(text.length);
-  yield* canonicalInSteps(value, written);
+  yield* jsonPartsInSteps(value, written, true);
   return written.bytes();
 }
 
 /** Gathered before they are encoded. */
 const gatheredChars = 16 * 1024;
 
-class WrittenText implements Parts {
+/** A text in UTF-8. `bytes`: how long a long one will be, as far as it is known. */
+export class WrittenText implements Parts {
   private buffer: Buffer;
   private length = 0;
   private gathered = "";
 
-  constructor(bytes: number) {
+  constructor(bytes = 0) {
     this.buffer = Buffer.allocUnsafeSlow(bytes);
   }
 
@@ -120,6 +121,7 @@ class WrittenText implements Parts {
   }
 
   bytes(): Buffer {
+    if (this.length === 0) return Buffer.from(this.gathered);
     this.write();
     return this.buffer.subarray(0, this.length);
   }

@@ -161,11 +161,30 @@ function stateAt(method: Method): Tool {
     method,
     async run({ stream, version, time }, call) {
       const answer = await answerOf(method, { stream, version, time }, call);
-      const { state: _, stateJson, ...facts } = fromBinary(GetStateResponseSchema, answer);
-      const of = toJsonString(GetStateResponseSchema, { ...facts, stateJson: "" });
+      const { text: stateJson, rest } = withoutState(answer);
+      const of = toJsonString(GetStateResponseSchema, fromBinary(GetStateResponseSchema, rest));
       return `{"state":${stateJson},"of":${of}}`;
     },
   };
+}
+
+const stateFields = GetStateResponseSchema.field;
+const tagState = stateFields.state.number * 8 + wireBytes;
+const tagStateJson = stateFields.stateJson.number * 8 + wireBytes;
+
+/** The state's text, and the rest of the answer. The state as values is never decoded. */
+function withoutState(answer: Uint8Array): { text: string; rest: Buffer } {
+  const reader = new WireReader(answer);
+  const rest: Uint8Array[] = [];
+  let text = "";
+  while (!reader.done) {
+    const from = reader.offset;
+    const tag = reader.varint();
+    if (tag === tagStateJson) text = Buffer.from(reader.view()).toString();
+    else reader.passOver(tag & 7);
+    if (tag !== tagState && tag !== tagStateJson) rest.push(answer.subarray(from, reader.offset));
+  }
+  return { text, rest: Buffer.concat(rest) };
 }
 
 const explainRefusal: Tool = {

@@ -23,7 +23,7 @@ import { tablesBy } from "./message-tables.ts";
 const payloadName = '"json"';
 
 /** No payload of a smaller body is beyond a limit, however it is sent. */
-export const plainBytesMax = 64 * 1024;
+export const plainBytesMax = 32 * 1024;
 
 /** The request in protobuf. Undefined: it is not for the fast path. */
 export function plainRequest(schema: DescMessage, body: Uint8Array): Buffer | undefined {

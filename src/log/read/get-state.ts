@@ -12,7 +12,7 @@ import {
   type Json,
 } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
-import { Effort, type Steps } from "../../domain/steps.ts";
+import { Effort, stepBytes, type Steps } from "../../domain/steps.ts";
 import { decodeRecord, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { cancellation } from "../cancellation.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
@@ -139,6 +139,7 @@ class FoldedState {
     this.bytesGuess += data.length;
     this.valuesGuess += values;
     this.foldedCost = jsonCost(data, shape);
+    if (this.foldedCost >= stepBytes) yield this.foldedCost;
     return yield* parseExactInSteps(data, shape);
   }
 

@@ -17,6 +17,7 @@ import {
   tagAppendEpoch,
 } from "../../../src/grpc/convert/append-answer.ts";
 import { epochField } from "../../../src/grpc/convert/epoch.ts";
+import { schedulingPolicy } from "../../../src/log/scheduling/policy.ts";
 import { stateInSteps, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
@@ -145,6 +146,14 @@ describe("a replayed state's answer", () => {
     const answer = fromBinary(GetStateResponseSchema, stateBytes(nothing, defaultLimits));
     expect(answer.state?.kind).toEqual({ case: "nullValue", value: 0 });
     expect(answer.recordedAt).toBeUndefined();
+  });
+
+  test("is made of many values in a turn of its own", () => {
+    const state = Object.fromEntries(Array.from({ length: 9_900 }, (_, i) => [`member-${i}`, i]));
+    const large = { ...replayed, state, stateJson: JSON.stringify(state) };
+    const costs = [...stateInSteps(large, defaultLimits)];
+    expect(costs).toHaveLength(2);
+    expect(Math.min(...costs)).toBeGreaterThan(schedulingPolicy.turnBytes);
   });
 
   test("is text alone where a value does not fit beside it", () => {

@@ -70,6 +70,19 @@ test("payloads in JSON are kept, in steps too", () => {
   expect(Buffer.from(payload?.value as Uint8Array).toString()).toBe('{"a,]}":"{","n":2999}');
 });
 
+const eighty = Array.from({ length: 80 }, (_, i) => ({ [`member-${i}`]: i }));
+const ofManyValues = Array.from({ length: 1_000 }, () => ({ type: "T", json: eighty }));
+
+test.each([
+  ["values", JSON.stringify({ events: ofManyValues }), 80],
+  ["exponents", `{"events":[{"type":"T","json":[${"1e308,".repeat(9_900)}1]}]}`, 200],
+])("an append of as many %s as there may be is read in many steps", (_, body, least) => {
+  const reading = requestInSteps(AppendRequestSchema, Buffer.from(body));
+  let steps = 0;
+  while (reading.next().done !== true) steps++;
+  expect(steps).toBeGreaterThan(least);
+});
+
 test("a large snapshot keeps its bytes", () => {
   const data = Buffer.alloc(300_000, 0xfb);
   const body = JSON.stringify({

@@ -151,6 +151,12 @@ describe("CloudEvents", () => {
     expect(value?.length).toBeGreaterThan(2_000_000);
   });
 
+  test("with numbers keep each digit", () => {
+    const numbers = `[${"0.12345678901234567890,".repeat(20_000)}{"b":[],"a":"\u00e9"}]`;
+    const [event] = read(`{${required},"data":${numbers}}`);
+    expect(Buffer.from(event?.payload.value as Uint8Array).toString()).toBe(numbers);
+  });
+
   test("of a batch are read in short steps, and keep their order", () => {
     const events = Array.from({ length: 5_000 }, (_, i) => `{${required},"data":${i}}`);
     const found = read(`[${events.join()}]`, "-batch");

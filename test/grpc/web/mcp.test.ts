@@ -151,6 +151,16 @@ describe("a tool", () => {
     expect((await call("state_at", { stream: "none" })).json).toMatchObject({ state: null });
   });
 
+  test("tells a state of many members as its text", async () => {
+    const members = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`member-${i}`, i]));
+    await store("state-many", JSON.stringify(members));
+    const { json } = await call("state_at", { stream: "state-many" });
+    expect(json).toEqual({
+      state: members,
+      of: expect.objectContaining({ version: "1", appliedCount: "1" }) as object,
+    });
+  });
+
   test("explains every reason, and what a status says", async () => {
     for (const reason of Object.keys(reasons)) {
       expect((await call("explain_refusal", { reason })).json).toEqual({

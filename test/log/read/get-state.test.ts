@@ -52,6 +52,20 @@ describe("getState", () => {
     });
   });
 
+  test("looks at a large event, parses it and goes on in steps of their own", async () => {
+    const text = JSON.stringify(Array.from({ length: 9_000 }, (_, i) => i));
+    const { log } = await openWith([json(text)], 1_000_000);
+    const costs: number[] = [];
+    const gate = {
+      owner: {},
+      waitingCount: 0,
+      enter: (bytes: number) => void costs.push(bytes),
+      leave: () => {},
+    };
+    await log.getState({ stream: "a" }, undefined, gate);
+    expect(costs.filter((bytes) => bytes > 9_000 * 16)).toHaveLength(3);
+  });
+
   test("goes back to a version or a time, inclusive", async () => {
     const { log } = await openWith([json('{"n":1}'), json('{"n":2}'), json('{"n":3}')]);
     const stateAt = async (at: Parameters<typeof log.getState>[0]["at"]) => {
