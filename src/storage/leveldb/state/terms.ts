@@ -140,8 +140,7 @@ export class Terms {
   }
 
   private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
-    const keys = terms.map((term) => termKey(term.kind, term.name));
-    const values = await valuesOf(kv, keys);
+    const { keys, values } = await entriesOf(kv, terms);
     const heads: TermHead[] = Array.from({ length: terms.length }, () => noTerm);
     const seeks: number[] = [];
     for (let i = 0; i < values.length; i++) if (values[i]) seeks.push(i);
@@ -157,13 +156,25 @@ export class Terms {
   }
 }
 
-/** Many keys are looked up in several trips, so that no trip holds the main thread for long. */
-async function valuesOf(kv: Kv, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+interface Entries {
+  readonly keys: readonly Uint8Array[];
+  readonly values: readonly (Uint8Array | undefined)[];
+}
+
+/**
+ * Many entries are looked up in several trips, each in a turn of its own: a look-up of what is
+ * known not to be there does not leave the thread.
+ */
+async function entriesOf(kv: Kv, terms: readonly Term[]): Promise<Entries> {
+  const keys: Uint8Array[] = [];
   const values: (Uint8Array | undefined)[] = [];
-  for (let at = 0; at < keys.length; at += keysAtOnceMax) {
-    for (const value of await kv.getMany(keys.slice(at, at + keysAtOnceMax))) values.push(value);
+  for (let at = 0; at < terms.length; at += keysAtOnceMax) {
+    if (at > 0) await setImmediate();
+    const some = terms.slice(at, at + keysAtOnceMax).map(({ kind, name }) => termKey(kind, name));
+    for (const value of await kv.getMany(some)) values.push(value);
+    keys.push(...some);
   }
-  return values;
+  return { keys, values };
 }
 
 /** The number under a term's key. Throws CORRUPTION. */
@@ -177,8 +188,7 @@ const upToAnyHead = { count: positionMax, lastChunk: positionMax, last: position
 
 /** The numbers of terms. 0: no event ever had it. Throws CORRUPTION. */
 async function numbersOf(kv: Kv, terms: readonly Term[]): Promise<TermNumber[]> {
-  const keys = terms.map(({ kind, name }) => termKey(kind, name));
-  const values = await valuesOf(kv, keys);
+  const { keys, values } = await entriesOf(kv, terms);
   return values.map((value, i) =>
     value === undefined ? 0 : openTermNumber(keys[i] as Uint8Array, value),
   );

@@ -1,5 +1,5 @@
 // What is remembered of terms: only what is true as of the head.
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { TermKind } from "../../../../src/storage/leveldb/format/keys.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
@@ -31,4 +31,28 @@ test("a look-up that a commit overtakes is not what later ones are answered from
   expect((await looking)[0]?.count).toBe(1);
   expect((await terms.load(kv, [stream], 2))[0]?.count).toBe(2);
   await storage.close();
+});
+
+test("many terms that nothing has are looked up in as many turns as trips", async () => {
+  let turn = 0;
+  const counting = (): void => {
+    turn++;
+    immediate = setImmediate(counting);
+  };
+  let immediate = setImmediate(counting);
+  onTestFinished(() => clearImmediate(immediate));
+  const turns: number[] = [];
+  const getMany = async (keys: readonly Uint8Array[]) => {
+    turns.push(turn);
+    return keys.map(() => undefined);
+  };
+  const kv = { ...openMemoryKv(), getMany };
+  const asked = Array.from({ length: 5_000 }, (_, i) => ({ kind: TermKind.tag, name: `t-${i}` }));
+  for (const ask of ["load", "find"] as const) {
+    turns.length = 0;
+    const heads = await new Terms(3)[ask](kv, asked, 3);
+    expect(heads.every(({ number }) => number === 0)).toBe(true);
+    expect(turns).toHaveLength(5);
+    expect(new Set(turns).size).toBe(5);
+  }
 });
