@@ -35,7 +35,7 @@ const namedAlways = 16;
 const namedShare = 1 / 32;
 
 /** What is composed in one turn of the event loop, in postings: a few milliseconds. */
-const postingsPerTurn = 1_000;
+const postingsPerTurn = 500;
 /** The work of a chunk, compared to a posting: its records are copied and hashed. */
 const chunkPostings = 20;
 /** The same of a term that is found among those of the commit. */

@@ -190,6 +190,8 @@ function forget({ terms, head, hot, places }: OpenStore): void {
 
 /** Streams whose records are kept in memory in one turn of the event loop: a few milliseconds. */
 const runsPerTurn = 1_000;
+/** The same of terms that a commit changes. */
+const termsPerTurn = 5_000;
 
 interface CommitParts extends GuardParts {
   readonly guard: WriteGuard;
@@ -228,8 +230,11 @@ async function storeDurably(
     const { number, run } = runs[i] as CommittedRun;
     store.hot.add(number, run);
   }
+  const isLarge = terms.length > termsPerTurn;
+  // What makes many terms visible has a turn of its own.
+  if (isLarge) await setImmediate();
   // A read that began meanwhile has the head from before them.
-  if (runs.length >= runsPerTurn) store.hot.bar();
+  if (isLarge || runs.length >= runsPerTurn) store.hot.bar();
 
   // Durable. From here to the end nothing waits, so that readers see all of the commit or none of
   // it.
