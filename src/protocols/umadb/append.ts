@@ -11,7 +11,7 @@ import {
   checkpointBackwards,
 } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
-import type { Steps } from "../../domain/steps.ts";
+import { stepBytes, type Steps } from "../../domain/steps.ts";
 import {
   AppendRequestSchema,
   EventSchema,
@@ -36,6 +36,8 @@ import {
 
 /** What a decoded event takes in memory, with what is made of it, for each byte of the request. */
 const decodedShare = 4;
+/** What it costs to find an event in a request, as the scheduler counts: see domain/steps.ts. */
+const entryCost = 32;
 
 export async function appendEvents(
   context: UmadbContext,
@@ -82,6 +84,8 @@ export async function appendEvents(
 /** The request without its events, and these. */
 function* appendInSteps(bytes: Buffer, limits: Limits) {
   const { rest, entries, decode } = splitRequest(AppendRequestSchema, "events", bytes);
+  const cost = entries.length * entryCost;
+  if (cost >= stepBytes) yield cost;
   const at = (i: number): Steps<Event> => decode(EventSchema, entries[i] as Uint8Array, i);
   const sent = { count: entries.length, at, tracking: rest.trackingInfo };
   return { request: rest, ...(yield* newEventsInSteps(sent, limits)) };
