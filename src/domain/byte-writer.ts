@@ -35,3 +35,9 @@ export class ByteWriter {
     this.buffer = larger;
   }
 }
+
+/** `partial` has its own memory, which is free at once, and not when it is collected. */
+export function grown(partial: Buffer, size: number): Buffer {
+  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
+  return Buffer.from((partial.buffer as ArrayBuffer).transfer(size));
+}

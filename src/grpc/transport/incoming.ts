@@ -2,11 +2,12 @@
 // are compressed, and kept until the handler takes them. The client may send more only while little
 // waits; otherwise HTTP/2 flow control stops it.
 
+import { grown } from "../../domain/byte-writer.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
 import type { CallFormat } from "./call-format.ts";
-import { grown, prefixBytes } from "./message-parts.ts";
+import { prefixBytes } from "./message-parts.ts";
 import { compressedUnasked, endsWithin, tooLong, unimplemented } from "./request-faults.ts";
 import { chunkBytes, inflate, type Compression } from "./inflate.ts";
 import { RequestDeadline, type Awaited, type RequestTimes } from "./request-deadlines.ts";

@@ -99,9 +99,3 @@ export function framedBytes(
 
 /** An encoded message. */
 export type Message = Buffer | MessageParts;
-
-/** `partial` has its own memory, which is free at once, and not when it is collected. */
-export function grown(partial: Buffer, size: number): Buffer {
-  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
-  return Buffer.from((partial.buffer as ArrayBuffer).transfer(size));
-}

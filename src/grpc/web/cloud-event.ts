@@ -16,8 +16,8 @@ import {
 } from "../../domain/json.ts";
 import { defaultLimits } from "../../domain/limits.ts";
 import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
+import { WrittenText } from "../../domain/written-text.ts";
 import { NewEventSchema, type NewEvent } from "../../gen/annals/v1/event_pb.js";
-import { WrittenText } from "./long-payload.ts";
 
 /** The prefix of the metadata that keep what an event of Annals has no place for. */
 export const keptPrefix = "ce-";

@@ -1,6 +1,7 @@
 // Long requests in JSON, read in steps, so that none of them keeps others from the main thread: the
 // events of an append are read one by one. Shorter ones are read at once (message-json.ts).
 
+import { grown } from "../../domain/byte-writer.ts";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
 import { jsonShape, jsonValuesMax } from "../../domain/json.ts";
@@ -9,7 +10,6 @@ import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 import { AppendRequestSchema } from "../../gen/annals/v1/append_pb.js";
 import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
-import { grown } from "../transport/message-parts.ts";
 import { JsonWalk, looked, scannedShare, tooMuch, type Span } from "./json-walk.ts";
 import { messageInSteps } from "./long-payload.ts";
 import { bodyDepthMax, bodyValuesMax, requestOfJson } from "./message-json.ts";

@@ -4,12 +4,12 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { invalidField } from "../../domain/errors.ts";
-import { jsonPartsInSteps, readInSteps, type Parts } from "../../domain/exact-json.ts";
+import { jsonPartsInSteps, readInSteps } from "../../domain/exact-json.ts";
 import { isJsonContentType } from "../../domain/json.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, WireReader, wireBytes, writeVarint } from "../../domain/wire.ts";
+import { WrittenText } from "../../domain/written-text.ts";
 import { defaultContentType } from "../convert/checks.ts";
-import { grown } from "../transport/message-parts.ts";
 import { JsonWalk, tooMuch, type Span } from "./json-walk.ts";
 import { messageOfJson, binaryOf, requestOfJson } from "./message-json.ts";
 import { plainBytesMax, plainRequest } from "./plain-request.ts";
@@ -100,38 +100,6 @@ function* canonicalText(text: Buffer): Steps<Buffer> {
   const written = new WrittenText(text.length);
   yield* jsonPartsInSteps(value, written, true);
   return written.bytes();
-}
-
-/** Gathered before they are encoded. */
-const gatheredChars = 16 * 1024;
-
-/** A text in UTF-8. `bytes`: how long a long one will be, as far as it is known. */
-export class WrittenText implements Parts {
-  private buffer: Buffer;
-  private length = 0;
-  private gathered = "";
-
-  constructor(bytes = 0) {
-    this.buffer = Buffer.allocUnsafeSlow(bytes);
-  }
-
-  push(...texts: string[]): void {
-    for (const text of texts) this.gathered += text;
-    if (this.gathered.length > gatheredChars) this.write();
-  }
-
-  bytes(): Buffer {
-    if (this.length === 0) return Buffer.from(this.gathered);
-    this.write();
-    return this.buffer.subarray(0, this.length);
-  }
-
-  private write(): void {
-    const needed = this.length + Buffer.byteLength(this.gathered);
-    if (needed > this.buffer.length) this.buffer = grown(this.buffer, 2 * needed);
-    this.length += this.buffer.write(this.gathered, this.length);
-    this.gathered = "";
-  }
 }
 
 /** Characters that are decoded together: groups of four. */

@@ -161,7 +161,7 @@ function stateAt(method: Method): Tool {
     method,
     async run({ stream, version, time }, call) {
       const answer = await answerOf(method, { stream, version, time }, call);
-      const { text: stateJson, rest } = withoutState(answer);
+      const { stateJson, rest } = withoutState(answer);
       const of = toJsonString(GetStateResponseSchema, fromBinary(GetStateResponseSchema, rest));
       return `{"state":${stateJson},"of":${of}}`;
     },
@@ -173,18 +173,18 @@ const tagState = stateFields.state.number * 8 + wireBytes;
 const tagStateJson = stateFields.stateJson.number * 8 + wireBytes;
 
 /** The state's text, and the rest of the answer. The state as values is never decoded. */
-function withoutState(answer: Uint8Array): { text: string; rest: Buffer } {
+function withoutState(answer: Uint8Array): { stateJson: string; rest: Buffer } {
   const reader = new WireReader(answer);
   const rest: Uint8Array[] = [];
-  let text = "";
+  let stateJson = "";
   while (!reader.done) {
     const from = reader.offset;
     const tag = reader.varint();
-    if (tag === tagStateJson) text = Buffer.from(reader.view()).toString();
+    if (tag === tagStateJson) stateJson = Buffer.from(reader.view()).toString();
     else reader.passOver(tag & 7);
     if (tag !== tagState && tag !== tagStateJson) rest.push(answer.subarray(from, reader.offset));
   }
-  return { text, rest: Buffer.concat(rest) };
+  return { stateJson, rest: Buffer.concat(rest) };
 }
 
 const explainRefusal: Tool = {

@@ -320,8 +320,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "forgets streams over a restart": mutant(
     "crash",
     "storage/leveldb/state/terms.ts",
-    "const values = await valuesOf(kv, keys);\n    const heads",
-    "const values = keys.map(() => undefined as Uint8Array | undefined);\n    const heads",
+    "const { keys, values } = await entriesOf(kv, terms);\n    const heads",
+    "const { keys } = await entriesOf(kv, terms), values: undefined[] = [];\n    const heads",
   ),
   "takes its head from a stale entry": {
     scenario: "crash",
