@@ -34,7 +34,7 @@ const say = (line: string) => process.stderr.write(`${line}\n`);
 async function main(args: readonly string[]): Promise<void> {
   const options = parseOptions(args);
   if (options.help) return void process.stdout.write(help);
-  if (options.peers.length > 0) return compare(args, options);
+  if (options.peers.length > 0 && !options.list) return compare(args, options);
   const known = workloads(options.scale);
   const chosen = known.filter((workload) => isChosen(workload, options));
   if (options.list) {
