@@ -131,7 +131,8 @@ export class HttpServer {
     );
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ host: host.replace(/^\[(.*)\]$/, "$1"), port }, resolve);
+      const backlog = this.limits.waitingMax;
+      server.listen({ host: host.replace(/^\[(.*)\]$/, "$1"), port, backlog }, resolve);
     });
     server.removeAllListeners("error");
     server.on("error", (error) => this.options.onFault(error, "accept"));

@@ -22,7 +22,10 @@ export interface Http1Options {
 
 export interface Http1Limits {
   readonly headerBytesMax: number;
-  /** From the first byte of a request to the end of its headers, and between parts of an answer. */
+  /**
+   * From the first byte of a request to the end of its headers, and between parts of an answer
+   * whose client takes none or has closed its sending side.
+   */
   readonly exchangeMs: number;
   /** Between an answer and the next request. */
   readonly idleMs: number;
@@ -78,6 +81,8 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     socket.on("timeout", () => socket.destroy());
     options.onWaiting(this, true);
     if (firstBytes.length > 0) this.read(firstBytes);
+    // It may have ended before it was handed over.
+    if (socket.readableEnded) this.ended();
     socket.resume();
   }
 
@@ -240,8 +245,14 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     this.seenBytes = this.socket.bytesRead;
   }
 
-  /** A client that closes its sending side is gone: no client waits on a half-closed connection. */
+  /**
+   * The client has closed its sending side. Behind a complete request it may wait for the answer; a
+   * client that is gone is found out by the next part of it, or by silence.
+   */
   private readonly ended = (): void => {
-    if (this.phase !== "closing") this.socket.destroy();
+    if (this.phase === "answer") {
+      this.isLast = true;
+      this.socket.setTimeout(this.limits.exchangeMs);
+    } else if (this.phase !== "closing") this.socket.destroy();
   };
 }

@@ -230,12 +230,12 @@ export class Connection implements OwnConnection {
   private handOver(firstBytes: Buffer): void {
     const { socket, options } = this;
     if (options.onOtherProtocol === undefined) return this.destroy("preface");
-    socket.pause().off("data", this.read);
+    socket.pause().off("data", this.read).off("end", this.ended);
     this.isLeaving = true;
     // In its turn: hundreds of clients may begin at once.
     this.pace.wait(() => {
       if (socket.destroyed) return;
-      socket.off("end", this.ended).off("close", this.gone).off("error", ignore);
+      socket.off("close", this.gone).off("error", ignore);
       this.gone();
       options.onOtherProtocol?.(socket, firstBytes);
     });

@@ -42,8 +42,9 @@ const limits = {
   resetsBurst: 1_000,
   resetsPerSecond: 100,
   /**
-   * Frames that carry no part of a request (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty or late
-   * DATA, unknown ones): at once, in the long run, and more for each frame that carries one.
+   * Frames that carry no part of a request (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, RST_STREAM,
+   * empty DATA, DATA and HEADERS of streams that are over, unknown ones): at once, in the long run,
+   * and more for each frame that carries one.
    */
   controlFramesBurst: 10_000,
   controlFramesPerSecond: 1_000,

@@ -29,12 +29,7 @@ const fixedBytes: Readonly<Record<number, number>> = {
 /** Frames of the connection; all others but WINDOW_UPDATE are of streams. */
 const connectionTypes: ReadonlySet<number> = new Set([type.settings, type.ping, type.goAway]);
 /** Frames that count more, less or nothing, by what they do. All others are control frames. */
-const countedApart = new Set<number>([
-  type.data,
-  type.headers,
-  type.continuation,
-  type.resetStream,
-]);
+const countedApart = new Set<number>([type.data, type.headers, type.continuation]);
 const awaitedCount = 1_024;
 
 export class Receiver {
@@ -235,7 +230,7 @@ export class Receiver {
       if (head.problem === "malformed") throw violation("malformed", id);
       return this.open(id, head, endStream);
     }
-    if (this.isLate(id)) return;
+    if (this.isLate(id)) return this.spend(1);
     const wasOpened = this.openedCount === (this.lastId + 1) / 2;
     throw new Http2Error(wasOpened ? "streamClosed" : "protocol", "HEADERS of an old stream");
   }
@@ -263,7 +258,7 @@ export class Receiver {
     if (stream !== undefined) {
       this.spend(1, "resetsBurst");
       stream.lose(code, false);
-    } else if (!this.isLate(id)) this.spend(1);
+    } else this.isLate(id);
   }
 
   private widen(id: number, increment: number): void {

@@ -51,9 +51,12 @@ export class Listener {
     server.prependListener("connection", (socket) => {
       if (this.admit(socket) && tls === undefined) this.options.onSocket(socket);
     });
+    // After a restart all clients come at once, and may be as many as there may be connections. Of
+    // those that wait, the system holds no more than its own bound (net.core.somaxconn).
+    const { connectionsMax: backlog } = this.options.limits;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(where, resolve);
+      server.listen({ backlog, ...where }, resolve);
     });
     server.removeAllListeners("error");
     server.on("error", (error) => this.options.onRefusal(`accept: ${error.message}`, ""));

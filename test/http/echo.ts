@@ -3,7 +3,7 @@
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import type { Http2Stream, StreamHandler } from "../../src/http2/api.ts";
 import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
-import { HttpServer } from "../../src/http/http-server.ts";
+import { HttpServer, type HttpLimits } from "../../src/http/http-server.ts";
 
 export interface Seen {
   readonly method: string;
@@ -26,12 +26,12 @@ export interface EchoServer {
   stop(): void;
 }
 
-export async function startEcho(): Promise<EchoServer> {
+export async function startEcho(limits: Partial<HttpLimits> = {}): Promise<EchoServer> {
   const seen: Seen[] = [];
   const faults: unknown[] = [];
   const server = new HttpServer({
     routes: new Map(),
-    limits: { tickMs: 20, lingerMs: 100 },
+    limits: { tickMs: 20, lingerMs: 100, ...limits },
     onStream: (stream) => echo(stream, seen),
     onFault: (error) => faults.push(error),
   });
@@ -50,7 +50,8 @@ export async function startEcho(): Promise<EchoServer> {
 
 /**
  * Answers with what it has seen: in one piece; from `/chunks` without a length. `/refused` is
- * answered before its body, `/slow` never, and the answer of `/early` begins before the body comes.
+ * answered before its body, `/slow` never, `/later` in a later turn, and the answer of `/early`
+ * begins before the body comes.
  */
 function echo(stream: Http2Stream, seen: Seen[]): StreamHandler {
   const parts: Buffer[] = [];
@@ -79,7 +80,9 @@ function echo(stream: Http2Stream, seen: Seen[]): StreamHandler {
         stream.write(Buffer.from(body, "latin1"));
         return stream.end();
       }
-      answer(stream, "200", JSON.stringify(seen.at(-1)), path !== "/chunks");
+      const text = JSON.stringify(seen.at(-1));
+      if (path === "/later") setTimeout(() => answer(stream, "200", text, true), 20);
+      else answer(stream, "200", text, path !== "/chunks");
     },
     onRefused: () => answer(stream, "503", "no room", true),
     onSent() {},

@@ -1,6 +1,6 @@
 // Requests by HTTP/1.1 as bytes: what two readers could read differently is refused, and ends the
 // connection; and what becomes of a connection otherwise.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RawClient, startEcho, type EchoServer } from "./echo.ts";
 
 let echo: EchoServer;
@@ -219,7 +219,43 @@ describe("the connection", () => {
   test("tells the handler when the client is gone", async () => {
     const client = await opened().send(`GET /slow HTTP/1.1\r\n${host}\r\n`);
     await expect.poll(() => echo.seen.length).toBe(1);
-    client.socket.destroy();
+    client.socket.resetAndDestroy();
     await expect.poll(() => echo.seen.at(-1)?.body).toBe("reset");
+  });
+});
+
+describe("a client that closes its sending side", () => {
+  test.each(["/a", "/chunks", "/later"])(
+    "behind its request gets the answer of %s",
+    async (path) => {
+      const client = opened();
+      client.socket.end(`POST ${path} HTTP/1.1\r\n${host}content-length: 3\r\n\r\nabc`);
+      await client.closed;
+      expect(client.text).toMatch(/^HTTP\/1.1 200 OK\r\n/);
+      expect(client.text).toContain('"body":"abc"');
+    },
+  );
+
+  test.each([
+    ["before a request", "", []],
+    ["within the head", "GET /a HTT", []],
+    ["within the body", `${post}content-length: 3\r\n\r\nab`, ["reset"]],
+    ["within a chunk", `${chunked}3\r\nab`, ["reset"]],
+  ])("%s is gone", async (_, bytes, seen) => {
+    const client = opened();
+    client.socket.end(bytes);
+    await client.closed;
+    expect(client.text).toBe("");
+    expect(echo.seen.map(({ body }) => body)).toEqual(seen);
+  });
+
+  test("is let go of where no answer comes in time", async () => {
+    const impatient = await startEcho({ exchangeMs: 100 });
+    onTestFinished(() => impatient.stop());
+    const client = new RawClient(impatient.port);
+    clients.push(client);
+    client.socket.end(`GET /slow HTTP/1.1\r\n${host}\r\n`);
+    await client.closed;
+    await expect.poll(() => impatient.seen.map(({ body }) => body)).toEqual(["", "reset"]);
   });
 });

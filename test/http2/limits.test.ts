@@ -39,6 +39,12 @@ const headersOf = (bytes: number) => hpackOf([...requestFields, ["x", "\u00ff".r
 
 describe("floods end their connection by ENHANCE_YOUR_CALM and the limit's name", () => {
   const small = { controlFramesBurst: 500, controlFramesPerSecond: 10 };
+  /** Frames of the eleventh stream, of which the client may not know yet that it was refused. */
+  const ofRefused = (n: number, each: Buffer): Buffer =>
+    Buffer.concat([
+      n > 0 ? none : many(11, (i) => request(2 * i + 1, [], 4)),
+      many(99, () => each),
+    ]);
   test.each<[string, (n: number) => Buffer]>([
     ["SETTINGS", () => many(100, () => settings())],
     ["SETTINGS that change every window", (n) => many(100, () => settings([4, n % 2]))],
@@ -84,6 +90,8 @@ describe("floods end their connection by ENHANCE_YOUR_CALM and the limit's name"
       "DATA of streams that are over",
       (n) => Buffer.concat([n === 0 ? request(1) : none, many(100, () => data(1, 1))]),
     ],
+    ["resets of streams that were refused", (n) => ofRefused(n, frame(3, 0, 21, uint32(8)))],
+    ["HEADERS of streams that were refused", (n) => ofRefused(n, request(21))],
     ["more streams than allowed", (n) => many(100, (i) => request(200 * n + 2 * i + 1, [], 4))],
   ])("%s", async (_, round) => {
     await started({ ...small, concurrentStreamsMax: 10 }, () => ({}));
@@ -341,9 +349,7 @@ describe("connections", () => {
 
   test("are counted together where they come from one network", async () => {
     served = await serve(() => ({}), { connectionsPerAddressMax: 2 }, { networkOf: () => "one" });
-    const here = raw();
-    const elsewhere = raw();
-    await Promise.all([here.settle(), elsewhere.settle()]);
+    await Promise.all([raw().settle(), raw().settle()]);
     await raw().closed;
     expect(served.refusals).toEqual(["connectionsPerAddressMax"]);
   });
