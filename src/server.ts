@@ -65,7 +65,7 @@ export interface ServerParts {
 /** Connections by HTTP/1.1 that came while the store was opened have so long for their exchange. */
 const openingGraceMs = 1_000;
 /** What they make meanwhile is not drawn from the budget: some 20 MiB each, at most. */
-const longRequestsAtOnce = 2;
+const longMessagesAtOnce = 2;
 /** As many as there are threads for them. */
 const inflationsAtOnce = 4;
 
@@ -211,7 +211,7 @@ async function listenerOf(config: Config, logger: Logger, limits: Limits) {
     access,
     largeAnswers: new LargeAnswers(),
     inflations: new Turns(inflationsAtOnce),
-    longRequests: new Turns(longRequestsAtOnce),
+    longMessages: new Turns(longMessagesAtOnce),
     observer: together([calls, slowCalls(config, logger), tracing]),
   };
   const opening = openingHttp({

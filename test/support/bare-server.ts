@@ -86,7 +86,7 @@ export async function startBareServices(
   const { logger, lines } = recordingLogger();
   const memory = new ClientMemory({ ...clientMemory, ...memoryOptions });
   const largeAnswers = new LargeAnswers();
-  const longRequests = new Turns(2);
+  const longMessages = new Turns(2);
   const scheduler = new Scheduler();
   const environment = {
     logger,
@@ -94,7 +94,7 @@ export async function startBareServices(
     memory,
     largeAnswers,
     inflations: new Turns(4),
-    longRequests,
+    longMessages,
     scheduler,
   };
   const grpc = new GrpcServer({ ...transportOptions, ...options }, environment);

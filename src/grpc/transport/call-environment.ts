@@ -23,9 +23,9 @@ export interface CallEnvironment {
   /** The budget for everything that is held in memory for clients. */
   readonly memory: ClientMemory;
   readonly largeAnswers: LargeAnswers;
-  /** Of compressed messages, and of long requests in JSON: only a few are read at a time. */
+  /** Of compressed messages, and of long ones in JSON: only a few are read or made at a time. */
   readonly inflations: Turns;
-  readonly longRequests: Turns;
+  readonly longMessages: Turns;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;
   /** Undefined: the server does not authenticate callers, and allows every call. */

@@ -1,7 +1,7 @@
 // How a protocol says the requests and the answers of calls: gRPC here, others in src/grpc/web. A
 // call is the same in each of them.
 
-import type { Steps } from "../../domain/steps.ts";
+import { atOnce, type Steps } from "../../domain/steps.ts";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import {
@@ -26,15 +26,43 @@ export interface CallFormat {
   readonly answers: AnswerFormat;
 }
 
+/** Makes another form of a message: always the same of the same. */
+export type MakeForm = (message: Framable) => Steps<Buffer>;
+
 /** Messages in another form, made once for all calls that are sent the same message. */
 export class SharedForms {
   private readonly forms = new WeakMap<Framable, Buffer>();
+  /** Those of which some steps are done, by whichever call. */
+  private readonly making = new WeakMap<Framable, Steps<Buffer>>();
 
-  /** `make` must always make the same of a message. */
-  of<M extends Framable>(message: M, make: (message: M) => Buffer): Buffer {
-    let form = this.forms.get(message);
-    if (form === undefined) this.forms.set(message, (form = make(message)));
-    return form;
+  of(message: Framable, make: MakeForm): Buffer {
+    return this.forms.get(message) ?? atOnce(this.made(message, make));
+  }
+
+  /** Makes the form in steps, so that `of` finds it. Undefined: it is there. */
+  inSteps(message: Framable, make: MakeForm): Steps<Buffer> | undefined {
+    return this.forms.has(message) ? undefined : this.made(message, make);
+  }
+
+  /** Several calls may want it at a time: each does the next step. */
+  private *made(message: Framable, make: MakeForm): Steps<Buffer> {
+    for (let form; (form = this.forms.get(message)) === undefined;) {
+      const making = this.making.get(message) ?? make(message);
+      this.making.set(message, making);
+      const next = this.nextOf(message, making);
+      if (next.done === true) this.forms.set(message, next.value);
+      else yield next.value;
+    }
+    return this.forms.get(message) as Buffer;
+  }
+
+  private nextOf(message: Framable, making: Steps<Buffer>): IteratorResult<number, Buffer> {
+    try {
+      return making.next();
+    } catch (error) {
+      this.making.delete(message);
+      throw error;
+    }
   }
 }
 
@@ -46,6 +74,11 @@ export function writeForms(stream: Http2Stream, forms: readonly Buffer[]): boole
 }
 
 export interface AnswerFormat {
+  /**
+   * Makes what goes out of a long message, in steps, so that `send` and `said` take little time.
+   * Undefined: they do as it is. Absent: they always do.
+   */
+  longForm?(message: Framable): Steps<unknown> | undefined;
   /**
    * A message as it goes out, always in the same bytes, so that what is sent of it can be counted,
    * and what is not made again. Absent: it depends on what was sent before.

@@ -96,9 +96,9 @@ export class GrpcCall implements Call, StreamHandler, Visitor, ObservedCall {
     if (options.timeoutMs !== undefined) {
       this.deadline = setTimeout(() => this.end("DEADLINE_EXCEEDED"), options.timeoutMs);
     }
-    const { access, memory, observer } = environment;
+    const { access, observer } = environment;
     this.beganMs = observer === undefined ? undefined : performance.now();
-    this.outgoing = new Outgoing(stream, memory, options.format.answers, this, this.lose);
+    this.outgoing = new Outgoing(stream, environment, options.format.answers, this, this.lose);
     observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, environment, this.arrived);
     this.admission = access && this.admit(access);
@@ -288,37 +288,21 @@ export class GrpcCall implements Call, StreamHandler, Visitor, ObservedCall {
       if (bytes > 0) this.hold(bytes);
       if (isOneAnswer) {
         const said = await run(request, this);
-        this.finish(undefined, said instanceof Buffer ? said : method.encode(said));
+        const answer = said instanceof Buffer ? said : method.encode(said);
+        const ready = this.outgoing.ready([answer]);
+        if (ready !== undefined) await ready;
+        this.finish(undefined, answer);
       } else {
         const answers = run(request, this) as AsyncIterable<unknown>;
         // A stream may last long, and does not need the bytes of its decoded request.
         if (method.kind === "server_streaming") this.incoming.close();
-        await this.sendEach(answers);
+        await this.outgoing.sendEach(answers, (said) => method.encode(said));
         this.finish();
       }
     } catch (error) {
       this.fail(error);
     }
     if (this.heldBytes > 0) this.release(this.heldBytes);
-  }
-
-  /** Sends the answers that the handler yields, as fast as the client takes them. */
-  private async sendEach(answers: AsyncIterable<unknown>): Promise<void> {
-    const { method, outgoing } = this;
-    // The handler must not read ahead for a client that does not read.
-    const first = outgoing.room();
-    if (first !== undefined) await first;
-    for await (const said of answers) {
-      const messages = Array.isArray(said)
-        ? said.map((each) => method.encode(each))
-        : [method.encode(said)];
-      if (this.aborted) break;
-      outgoing.send(messages);
-      const room = outgoing.room();
-      if (room !== undefined) await room;
-      if (this.aborted) break;
-    }
-    if (this.reason !== undefined) throw this.reason;
   }
 
   /** What was on its way cannot be sent any more. */

@@ -333,7 +333,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private async decoded(came: Buffer): Promise<Buffer> {
     const { decode, decodeInSteps } = this.options.format;
     if (!decodeInSteps || !this.isLong(came)) return decode?.(came) ?? came;
-    return this.environment.longRequests.make(this.call, async () => {
+    return this.environment.longMessages.make(this.call, async () => {
       this.draw(came.length);
       const message = await this.call.inSteps(decodeInSteps(came));
       this.release(came.length);

@@ -72,10 +72,15 @@ export class RepeatableMessage {
     this.message = message;
   }
 
+  /** The bytes, until they are taken. */
+  get present(): Message | PrefixedMessages {
+    if (this.message === undefined) throw new Error("a message is taken once");
+    return this.message;
+  }
+
   /** The bytes, once: from then on they are not kept here. */
   take(): Message | PrefixedMessages {
-    const { message } = this;
-    if (message === undefined) throw new Error("a message is taken once");
+    const message = this.present;
     this.message = undefined;
     return message;
   }

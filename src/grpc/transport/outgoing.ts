@@ -6,11 +6,11 @@ import { createHash } from "node:crypto";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import type { CancelSignal } from "../../log/cancellation.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
+import { inSteps } from "../../log/scheduling/scheduler.ts";
 import type { AnswerFormat, Framable } from "./call-format.ts";
-import { tooMuchHeld } from "./call-environment.ts";
+import { tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
 import {
   framedBytes,
   RepeatableMessage,
@@ -34,12 +34,15 @@ interface Unsent {
 const keptBytesMax = 4 * 1024;
 /** In seconds. */
 const untakenCountMax = 64;
+/** What is offered is given to many in one turn: a longer one is not made then. */
+const offeredBytesMax = 32 * 1024;
 
 export class Outgoing {
   /** Of all answers, with what frames them. */
   sentBytes = 0;
   private readonly stream: Http2Stream;
   private readonly memory: ClientMemory;
+  private readonly environment: Pick<CallEnvironment, "longMessages">;
   private readonly format: AnswerFormat;
   /** The last messages, at least all that are not completely sent, and their bytes together. */
   private readonly unsent: Unsent[] = [];
@@ -52,7 +55,7 @@ export class Outgoing {
   private droppedBytes = 0;
   private dropped: Buffer | undefined;
   private isBringingBack = false;
-  private readonly call: CancelSignal;
+  private readonly call: Call;
   private readonly onLost: (error: unknown) => void;
   /** How often nothing was taken, and how often it may be until what is unsent is dropped. */
   private untakenCount = 0;
@@ -61,14 +64,15 @@ export class Outgoing {
   /** `onLost`: the answer cannot go on. */
   constructor(
     stream: Http2Stream,
-    memory: ClientMemory,
+    environment: Pick<CallEnvironment, "memory" | "longMessages">,
     format: AnswerFormat,
-    call: CancelSignal,
+    call: Call,
     onLost: (error: unknown) => void,
   ) {
     this.call = call;
     this.stream = stream;
-    this.memory = memory;
+    this.memory = environment.memory;
+    this.environment = environment;
     this.format = format;
     this.onLost = onLost;
   }
@@ -88,6 +92,55 @@ export class Outgoing {
     if (stream.unsentBytes > 0) this.kept({ bytes, remade: format.opening, isSaid: true });
   }
 
+  /**
+   * Makes what takes long of messages that are to be sent, in steps. Undefined: nothing does. Throws
+   * OVERLOADED if the budget has no room, and why the call has ended meanwhile.
+   */
+  ready(messages: readonly Bytes[]): Promise<void> | undefined {
+    const { format } = this;
+    if (format.longForm === undefined) return undefined;
+    const long = messages.map(present).filter((each) => format.longForm?.(each) !== undefined);
+    return long.length === 0 ? undefined : this.makeForms(long);
+  }
+
+  private async makeForms(messages: readonly Framable[]): Promise<void> {
+    const { stream, call, format, environment } = this;
+    const bytes = messages.reduce((sum, { length }) => sum + length, 0);
+    if (!stream.take(bytes)) throw tooMuchHeld();
+    try {
+      await environment.longMessages.make(call, async () => {
+        for (const message of messages) {
+          const steps = format.longForm?.(message);
+          if (steps !== undefined) await inSteps(call, steps);
+        }
+      });
+    } finally {
+      stream.release(bytes);
+    }
+  }
+
+  /** Sends the answers that a handler yields, as fast as the client takes them. */
+  async sendEach(
+    answers: AsyncIterable<unknown>,
+    encode: (said: unknown) => Bytes,
+  ): Promise<void> {
+    const { call } = this;
+    // The handler must not read ahead for a client that does not read.
+    const first = this.room();
+    if (first !== undefined) await first;
+    for await (const said of answers) {
+      const messages = Array.isArray(said) ? said.map((each) => encode(each)) : [encode(said)];
+      const ready = this.ready(messages);
+      if (ready !== undefined) await ready;
+      if (call.aborted) break;
+      this.send(messages);
+      const room = this.room();
+      if (room !== undefined) await room;
+      if (call.aborted) break;
+    }
+    if (call.reason !== undefined) throw call.reason;
+  }
+
   /** Sends messages together. Throws OVERLOADED if the budget has no room. */
   send(messages: readonly Bytes[]): void {
     if (this.isEnded) return;
@@ -99,6 +152,8 @@ export class Outgoing {
   offer(message: PrefixedMessages): boolean {
     const isDropped = this.droppedBytes > 0;
     if (this.isEnded || isDropped || this.memory.isLarge || !this.hasRoom) return false;
+    const isLong = message.length > offeredBytesMax;
+    if (isLong && this.format.longForm?.(message) !== undefined) return false;
     this.begin();
     return this.write([message]);
   }
@@ -178,6 +233,8 @@ export class Outgoing {
         const message = remade !== undefined && "again" in remade ? await remade.again() : remade;
         if (this.isEnded) return;
         if (message === undefined) continue;
+        if (isSaid !== true) await this.ready([message]);
+        if (this.isEnded) return;
         if (isSaid === true) parts.push(message as Buffer);
         else parts.push(...(this.format.said?.(message) ?? []));
       }
@@ -297,4 +354,9 @@ function removedMeanwhile(): AnnalsError {
 /** The message as it goes out for the first time. */
 function taken(message: Bytes): Framable {
   return message instanceof RepeatableMessage ? message.take() : message;
+}
+
+/** The message, before it is taken. */
+function present(message: Bytes): Framable {
+  return message instanceof RepeatableMessage ? message.present : message;
 }

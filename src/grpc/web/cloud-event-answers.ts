@@ -1,9 +1,11 @@
 // CloudEvents over HTTP: `POST /v1/events` appends them, `GET /v1/events` reads many, and
 // `GET /v1/events/POSITION` reads one.
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
+import { decodeRecord, recordsIn } from "../../domain/record.ts";
 import { atOnce, type Steps } from "../../domain/steps.ts";
+import { WireReader, wireBytes } from "../../domain/wire.ts";
 import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
 import {
   NewEventSchema,
@@ -17,11 +19,14 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import {
   messagesIn,
+  SharedForms,
   type AnswerFormat,
   type CallFormat,
   type Framable,
+  type MakeForm,
 } from "../transport/call-format.ts";
 import { StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
+import { AnswerText, shortAnswerBytesMax } from "./answer-text.ts";
 import {
   cloudEventDepthMax,
   cloudEventOfHeaders,
@@ -33,7 +38,7 @@ import { looked } from "./json-walk.ts";
 import { MadeAppend } from "./long-json.ts";
 import { binaryOf } from "./message-json.ts";
 import { Parameters, selectionNames, selectionOfUrl } from "./parameters.ts";
-import { binaryFields, structuredText, toldOf } from "./recorded-cloud-event.ts";
+import { binaryFields, toldOf, writeStructured, type Told } from "./recorded-cloud-event.ts";
 
 const structuredType = "application/cloudevents+json";
 const batchType = "application/cloudevents-batch+json";
@@ -110,17 +115,25 @@ export function readOfUrl(path: string, query: string): { request: Buffer; isOne
   return { request: binaryOf(ReadRequestSchema, request), isOne };
 }
 
-function eventsIn(messages: readonly Framable[]): RecordedEvent[] {
-  return messages.flatMap(messagesIn).flatMap((bytes) => {
-    const { message } = fromBinary(ReadResponseSchema, bytes);
-    return message.case === "batch" ? message.value.events : [];
-  });
+const tagBatch = ReadResponseSchema.field.batch.number * 8 + wireBytes;
+
+/** The events of messages of a read. */
+function* recordsOf(messages: readonly Framable[]): Generator<RecordedEvent> {
+  for (const bytes of messages.flatMap(messagesIn)) {
+    const reader = new WireReader(bytes);
+    while (!reader.done) {
+      const tag = reader.varint();
+      if (tag !== tagBatch) reader.passOver(tag & 7);
+      else for (const record of recordsIn(reader.view())) yield decodeRecord(record);
+    }
+  }
 }
 
 /** The batch mode: a list, as long as the read. */
 export class CloudEventList implements AnswerFormat {
   private readonly source: string;
   private readonly more: Fields;
+  private readonly forms = new SharedForms();
   private separator = "[";
 
   constructor(source: string, more: Fields) {
@@ -140,13 +153,22 @@ export class CloudEventList implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    let text = "";
-    for (const event of eventsIn(messages)) {
-      text += this.separator + structuredText(toldOf(event, this.source));
-      this.separator = ",\n";
+    const parts: Buffer[] = [];
+    for (const message of messages) {
+      const events = this.forms.of(message, this.listed);
+      if (events.length === 0) continue;
+      parts.push(Buffer.from(this.separator), events);
+      this.separator = separator;
     }
-    return stream.write(Buffer.from(text));
+    return stream.write(...parts);
   }
+
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = message.length > shortAnswerBytesMax;
+    return isLong ? this.forms.inSteps(message, this.listed) : undefined;
+  }
+
+  private readonly listed: MakeForm = (message) => listOf(message, this.source);
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
     if (status !== undefined && !hasBegun) return respondWithError(stream, status, this.more);
@@ -162,12 +184,26 @@ export class CloudEventList implements AnswerFormat {
   }
 }
 
+const separator = ",\n";
+
+/** Its events, without what is around them in the list. */
+function* listOf(message: Framable, source: string): Steps<Buffer> {
+  const out = new AnswerText(message.length);
+  let before = "";
+  for (const event of recordsOf([message])) {
+    out.add(before);
+    yield* writeStructured(toldOf(event, source), out);
+    before = separator;
+  }
+  return out.bytes();
+}
+
 /** One event, in the structured or the binary mode. */
 export class OneCloudEvent implements AnswerFormat {
   private readonly source: string;
   private readonly isStructured: boolean;
   private readonly more: Fields;
-  private event: RecordedEvent | undefined;
+  private readonly forms = new SharedForms();
   private hasAnswered = false;
 
   constructor(source: string, isStructured: boolean, more: Fields) {
@@ -178,18 +214,43 @@ export class OneCloudEvent implements AnswerFormat {
 
   begin(): void {}
 
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = message.length > shortAnswerBytesMax;
+    if (!isLong || this.fieldsOf(message) !== undefined) return undefined;
+    return this.forms.inSteps(message, this.structured);
+  }
+
+  private readonly structured: MakeForm = (message) => listOf(message, this.source);
+
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    [this.event] = eventsIn(messages);
-    if (this.event === undefined) return true;
-    const told = toldOf(this.event, this.source);
-    const fields = this.isStructured ? [] : binaryFields(told);
+    for (const message of messages) {
+      const told = this.toldIn(message);
+      if (told === undefined) continue;
+      const fields = this.fieldsOf(message);
+      const isBinary = fields !== undefined;
+      const body = isBinary
+        ? Buffer.from(told.data ?? [])
+        : this.forms.of(message, this.structured);
+      const [type, ...others] = isBinary ? typeFirst(fields) : [structuredType];
+      this.hasAnswered = respondWhole(stream, 200, type, body, [...others, ...this.more]);
+      return this.hasAnswered;
+    }
+    return true;
+  }
+
+  private toldIn(message: Framable): Told | undefined {
+    const [event] = recordsOf([message]);
+    return event && toldOf(event, this.source);
+  }
+
+  /** The headers of the binary mode. Undefined: it is said in the structured mode. */
+  private fieldsOf(message: Framable): [string, string][] | undefined {
+    const told = this.isStructured ? undefined : this.toldIn(message);
+    if (told === undefined) return undefined;
+    const fields = binaryFields(told);
     let bytes = 0;
     for (const [name, value] of fields) bytes += name.length + value.length;
-    const isBinary = fields.length > 0 && bytes <= binaryHeaderBytesMax;
-    const body = isBinary ? Buffer.from(told.data ?? []) : Buffer.from(structuredText(told));
-    const [type, ...others] = isBinary ? typeFirst(fields) : [structuredType];
-    this.hasAnswered = respondWhole(stream, 200, type, body, [...others, ...this.more]);
-    return this.hasAnswered;
+    return fields.length > 0 && bytes <= binaryHeaderBytesMax ? fields : undefined;
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined): void {

@@ -6,6 +6,7 @@ import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import { invalidField } from "../../domain/errors.ts";
+import type { Steps } from "../../domain/steps.ts";
 import {
   framed,
   framedAlone,
@@ -15,12 +16,15 @@ import {
   type AnswerFormat,
   type CallFormat,
   type Framable,
+  type MakeForm,
 } from "../transport/call-format.ts";
-import { PrefixedMessages } from "../transport/message-parts.ts";
+import { prefixBytes, PrefixedMessages } from "../transport/message-parts.ts";
 import type { Method } from "../transport/methods.ts";
 import type { CallStatus } from "../transport/status.ts";
 import { timeoutMsMax } from "../transport/timeout.ts";
+import { AnswerText, shortAnswerBytesMax } from "./answer-text.ts";
 import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
+import { writeMessage } from "./long-answer.ts";
 import { requestInSteps } from "./long-json.ts";
 import { jsonOfBytes, requestOfJson } from "./message-json.ts";
 
@@ -97,6 +101,7 @@ class UnaryAnswers implements AnswerFormat {
   private readonly method: Method;
   private readonly codec: Codec;
   private readonly more: Fields;
+  private readonly forms = new SharedForms();
   private hasAnswered = false;
 
   constructor(method: Method, codec: Codec, more: Fields) {
@@ -107,12 +112,24 @@ class UnaryAnswers implements AnswerFormat {
 
   begin(): void {}
 
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = this.codec === "json" && message.length > shortAnswerBytesMax;
+    return isLong ? this.forms.inSteps(message, this.text) : undefined;
+  }
+
+  private readonly text: MakeForm = (message) => jsonText(this.method.output, message);
+
   send(stream: Http2Stream, [message]: readonly Framable[]): boolean {
-    const [bytes = nothing] = messagesIn(message as Framable);
-    const isJson = this.codec === "json";
-    const body = isJson ? Buffer.from(jsonOfBytes(this.method.output, bytes)) : Buffer.from(bytes);
+    const body = this.bodyOf(message as Framable);
     this.hasAnswered = respondWhole(stream, 200, `application/${this.codec}`, body, this.more);
     return this.hasAnswered;
+  }
+
+  private bodyOf(message: Framable): Buffer {
+    const isJson = this.codec === "json";
+    if (isJson && message.length > shortAnswerBytesMax) return this.forms.of(message, this.text);
+    const [bytes = nothing] = messagesIn(message);
+    return Buffer.from(isJson ? jsonOfBytes(this.method.output, bytes) : bytes);
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined): void {
@@ -160,10 +177,14 @@ class EnvelopedAnswers implements AnswerFormat {
     return this.codec === "json" ? [this.form(message)] : framedAlone(message);
   }
 
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = this.codec === "json" && message.length > shortAnswerBytesMax;
+    return isLong ? jsonForms.inSteps(message, this.envelopes) : undefined;
+  }
+
   private readonly form = (message: Framable): Buffer => jsonForms.of(message, this.envelopes);
 
-  private readonly envelopes = (message: Framable): Buffer =>
-    jsonEnvelopes(this.method.output, message);
+  private readonly envelopes: MakeForm = (message) => jsonEnvelopes(this.method.output, message);
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
     if (!hasBegun) this.begin(stream);
@@ -181,11 +202,28 @@ class EnvelopedAnswers implements AnswerFormat {
 /** Encoded messages are of one method each. */
 const jsonForms = new SharedForms();
 
-function jsonEnvelopes(schema: DescMessage, message: Framable): Buffer {
-  const envelopes = messagesIn(message).map((bytes) =>
-    envelope(0, Buffer.from(jsonOfBytes(schema, bytes))),
-  );
+function* jsonEnvelopes(schema: DescMessage, message: Framable): Steps<Buffer> {
+  const envelopes: Buffer[] = [];
+  for (const bytes of messagesIn(message)) {
+    const out = new AnswerText(bytes.length);
+    out.add(emptyPrefix);
+    yield* writeMessage(schema, bytes, out);
+    const form = out.bytes();
+    form.writeUInt32BE(form.length - emptyPrefix.length, 1);
+    envelopes.push(form);
+    if (bytes.length < message.length) yield out.take();
+  }
   return envelopes.length === 1 ? (envelopes[0] as Buffer) : Buffer.concat(envelopes);
+}
+
+/** Its length is filled in behind it. */
+const emptyPrefix = "\0".repeat(prefixBytes);
+
+function* jsonText(schema: DescMessage, message: Framable): Steps<Buffer> {
+  const [bytes = nothing] = messagesIn(message);
+  const out = new AnswerText(bytes.length);
+  yield* writeMessage(schema, bytes, out);
+  return out.bytes();
 }
 
 function envelope(flags: number, message: Uint8Array): Buffer {

@@ -6,6 +6,7 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
 import { recordsIn, scanPlacement } from "../../domain/record.ts";
+import type { Steps } from "../../domain/steps.ts";
 import { WireReader, wireBytes } from "../../domain/wire.ts";
 import {
   SubscribeRequestSchema,
@@ -22,14 +23,17 @@ import {
   writeForms,
   type AnswerFormat,
   type Framable,
+  type MakeForm,
 } from "../transport/call-format.ts";
 import { StatusCode, type CallStatus } from "../transport/status.ts";
+import { AnswerText, shortAnswerBytesMax } from "./answer-text.ts";
 import { errorJson, respondWithError, type Fields } from "./http-status.ts";
-import { binaryOf, jsonOfBytes } from "./message-json.ts";
+import { writeMessage } from "./long-answer.ts";
+import { binaryOf } from "./message-json.ts";
 import { Parameters, selectionNames, selectionOfUrl, viewChoices } from "./parameters.ts";
 
-/** How an event is said in a frame. `record`: a `RecordedEvent`. */
-export type EventText = (record: Uint8Array) => string;
+/** Says an event in a frame. `record`: a `RecordedEvent`. */
+export type EventText = (record: Uint8Array, out: AnswerText) => Steps<void>;
 
 const names = [...selectionNames, "after", "from", "from_time", "epoch", "view", "format"].concat(
   "checkpoint_seconds",
@@ -80,7 +84,7 @@ function resumed(id: string): Start {
 }
 
 /** For a client of JavaScript and of annals.v1. */
-const plainText: EventText = (record) => jsonOfBytes(RecordedEventSchema, record);
+const plainText: EventText = (record, out) => writeMessage(RecordedEventSchema, record, out);
 
 const tagBatch = SubscribeResponseSchema.field.batch.number * 8 + wireBytes;
 const tagEpoch = SubscribeResponseSchema.field.epoch.number * 8 + wireBytes;
@@ -101,6 +105,9 @@ const passing: ReadonlySet<StatusCode> = new Set([
   StatusCode.RESOURCE_EXHAUSTED,
   StatusCode.DEADLINE_EXCEEDED,
 ]);
+
+/** What an event's frame costs beside its text, as the scheduler counts: see domain/steps.ts. */
+const frameCost = 32;
 
 const formsByText = new WeakMap<EventText, SharedForms>();
 
@@ -144,6 +151,11 @@ export class EventSourceAnswers implements AnswerFormat {
     return [this.form(message)];
   }
 
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = message.length > shortAnswerBytesMax;
+    return isLong ? this.forms.inSteps(message, this.framesOf) : undefined;
+  }
+
   private readonly form = (message: Framable): Buffer => this.forms.of(message, this.framesOf);
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -163,12 +175,15 @@ export class EventSourceAnswers implements AnswerFormat {
     this.end(stream, status, true);
   }
 
-  private readonly framesOf = (message: Framable): Buffer => {
-    const texts = messagesIn(message).map((bytes) => this.textOfMessage(bytes));
-    return Buffer.from(texts.join(""));
-  };
+  private readonly framesOf: MakeForm = (message) => this.frames(message);
 
-  private textOfMessage(bytes: Uint8Array): string {
+  private *frames(message: Framable): Steps<Buffer> {
+    const out = new AnswerText(message.length);
+    for (const bytes of messagesIn(message)) yield* this.writeFrames(bytes, out);
+    return out.bytes();
+  }
+
+  private *writeFrames(bytes: Uint8Array, out: AnswerText): Steps<void> {
     const reader = new WireReader(bytes);
     let frames: Uint8Array | undefined;
     while (!reader.done) {
@@ -177,10 +192,8 @@ export class EventSourceAnswers implements AnswerFormat {
       else if (tag === tagEpoch) this.epoch = Buffer.from(reader.view()).toString("latin1");
       else reader.passOver(tag & 7);
     }
-    if (frames === undefined) return this.progressFrame(bytes);
-    let text = "";
-    for (const record of recordsIn(frames)) text += this.eventFrame(record);
-    return text;
+    if (frames === undefined) out.add(this.progressFrame(bytes));
+    else for (const record of recordsIn(frames)) yield* this.writeEvent(record, out);
   }
 
   private progressFrame(bytes: Uint8Array): string {
@@ -193,9 +206,11 @@ export class EventSourceAnswers implements AnswerFormat {
     return `event: ${name}\nid: ${position}@${this.epoch}\ndata: ${data}\n\n`;
   }
 
-  private eventFrame(record: Uint8Array): string {
+  private *writeEvent(record: Uint8Array, out: AnswerText): Steps<void> {
     const { position } = scanPlacement(record);
-    return `id: ${position}@${this.epoch}\ndata: ${this.textOf(record)}\n\n`;
+    out.add(`id: ${position}@${this.epoch}\ndata: `);
+    yield* this.textOf(record, out);
+    if (out.add("\n\n", frameCost)) yield out.take();
   }
 }
 

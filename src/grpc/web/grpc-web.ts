@@ -12,9 +12,12 @@ import {
   type AnswerFormat,
   type CallFormat,
   type Framable,
+  type MakeForm,
 } from "../transport/call-format.ts";
 import { prefixBytes, PrefixedMessages } from "../transport/message-parts.ts";
 import { statusFields, StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
+import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
+import { AnswerText, shortAnswerBytesMax } from "./answer-text.ts";
 import type { Fields } from "./http-status.ts";
 
 /** The flag of the message with the trailers. */
@@ -24,11 +27,30 @@ export function grpcWebFormat(isText: boolean, receiveBytesMax: number, more: Fi
   const answers = new GrpcWebAnswers(isText, more);
   if (!isText) return { answers };
   const wholeBytesMax = Math.ceil(((receiveBytesMax + prefixBytes) * 4) / 3) + 4;
-  return { wholeBytesMax, decode: messageOfText, answers };
+  const decode = (body: Buffer): Buffer => atOnce(messageOfText(body));
+  return { wholeBytesMax, decode, decodeInSteps: messageOfText, answers };
 }
 
-function messageOfText(body: Buffer): Buffer {
-  const bytes = Buffer.from(body.toString("latin1"), "base64");
+/** Characters that are decoded together, and what each costs, as the scheduler counts. */
+const pieceChars = 64 * 1024;
+const charShare = 1 / 16;
+
+function* messageOfText(body: Buffer): Steps<Buffer> {
+  const decoded = Buffer.allocUnsafeSlow(Math.ceil((body.length * 3) / 4));
+  const effort = new Effort();
+  let length = 0;
+  /** Behind the last group of four. */
+  let rest = "";
+  for (let from = 0; from < body.length; from += pieceChars) {
+    const piece = body.toString("latin1", from, from + pieceChars).replaceAll(/\s+/g, "");
+    const text = rest + piece;
+    const end = text.length - (text.length % 4);
+    length += decoded.write(text.slice(0, end), length, "base64");
+    rest = text.slice(end);
+    if (effort.spend(pieceChars * charShare)) yield effort.take();
+  }
+  length += decoded.write(rest, length, "base64");
+  const bytes = decoded.subarray(0, length);
   const isWhole =
     bytes.length >= prefixBytes && bytes.length === prefixBytes + bytes.readUInt32BE(1);
   if (isWhole && bytes[0] === 0) return bytes.subarray(prefixBytes);
@@ -57,7 +79,7 @@ class GrpcWebAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    if (this.isText) return writeForms(stream, messages.map(textForm));
+    if (this.isText) return writeForms(stream, messages.map(formOf));
     const [message, ...others] = messages;
     // One message may go to many.
     const isShared = message instanceof PrefixedMessages && others.length === 0;
@@ -65,7 +87,12 @@ class GrpcWebAnswers implements AnswerFormat {
   }
 
   said(message: Framable): readonly Uint8Array[] {
-    return this.isText ? [textForm(message)] : framedAlone(message);
+    return this.isText ? [formOf(message)] : framedAlone(message);
+  }
+
+  longForm(message: Framable): Steps<unknown> | undefined {
+    const isLong = this.isText && message.length > shortAnswerBytesMax;
+    return isLong ? textForms.inSteps(message, textForm) : undefined;
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -87,8 +114,15 @@ class GrpcWebAnswers implements AnswerFormat {
 
 const textForms = new SharedForms();
 
-function textForm(message: Framable): Buffer {
-  return textForms.of(message, (each) => inBase64(framedAlone(each)));
+const textForm: MakeForm = function* (message) {
+  const bytes = Buffer.concat(framedAlone(message));
+  const out = new AnswerText(bytes.length);
+  yield* out.addBase64(bytes);
+  return out.bytes();
+};
+
+function formOf(message: Framable): Buffer {
+  return textForms.of(message, textForm);
 }
 
 function inBase64(pieces: readonly Uint8Array[]): Buffer {

@@ -161,6 +161,7 @@ function stateAt(method: Method): Tool {
     method,
     async run({ stream, version, time }, call) {
       const answer = await answerOf(method, { stream, version, time }, call);
+      call.hold(answer.length);
       const { stateJson, rest } = withoutState(answer);
       const of = toJsonString(GetStateResponseSchema, fromBinary(GetStateResponseSchema, rest));
       return `{"state":${stateJson},"of":${of}}`;

@@ -8,6 +8,7 @@ import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import type { DescMessage } from "@bufbuild/protobuf";
 import { AnnalsError } from "../../domain/errors.ts";
 import { jsonShape } from "../../domain/json.ts";
+import type { Steps } from "../../domain/steps.ts";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { failed, type Call, type CallEnvironment } from "../transport/call-environment.ts";
@@ -17,6 +18,7 @@ import type { Method, Methods } from "../transport/methods.ts";
 import type { RequestTimes } from "../transport/request-deadlines.ts";
 import { StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
 import { shorten } from "../transport/wire-text.ts";
+import { AnswerText } from "./answer-text.ts";
 import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
 import { tools, type Tool } from "./mcp-tools.ts";
 
@@ -110,18 +112,20 @@ export class Mcp {
     const message = parsed(body);
     const { id } = message;
     if (message["method"] === undefined || id === undefined) return nothing;
-    if (typeof id !== "string" && !Number.isSafeInteger(id)) {
+    if (typeof id !== "string" && !isWhole(id)) {
       throw malformed("id: is no text and no whole number");
     }
     try {
-      return encoded({ id, result: await this.result(message, call) });
+      const result = await this.result(message, call);
+      if (!(result instanceof Told)) return encoded({ id, result });
+      return await call.inSteps(result.encoded(id));
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       return encoded({ id, error: { code: error.code, message: error.message } });
     }
   }
 
-  private result({ method, params }: Json, call: Call): Json | Promise<Json> {
+  private result({ method, params }: Json, call: Call): Json | Promise<Told> {
     const given = isObject(params) ? params : {};
     switch (method) {
       case "initialize":
@@ -146,7 +150,7 @@ export class Mcp {
     };
   }
 
-  private async called({ name, arguments: given = {} }: Json, call: Call): Promise<Json> {
+  private async called({ name, arguments: given = {} }: Json, call: Call): Promise<Told> {
     const tool = this.tools.get(String(name));
     if (tool === undefined) {
       const shown = shorten(JSON.stringify(name) ?? "", 64);
@@ -154,14 +158,14 @@ export class Mcp {
     }
     if (!isObject(given)) throw new RpcError(rpcCode.params, "arguments: is no object");
     try {
-      return content(await tool.run(given, call));
+      return new Told(await tool.run(given, call));
     } catch (error) {
       // The assistant is told why, so that it can ask another question. A call that is over ends
       // as every other does.
       const isTold = error instanceof AnnalsError || error instanceof StatusError;
       if (!isTold || call.reason !== undefined) throw error;
       const status = failed(this.environment, `/mcp ${tool.name}`, call, error);
-      return { ...content(JSON.stringify(errorJson(status))), isError: true };
+      return new Told(JSON.stringify(errorJson(status)), true);
     }
   }
 }
@@ -219,8 +223,25 @@ function encoded(message: Json): Buffer {
   return Buffer.from(JSON.stringify({ jsonrpc: "2.0", ...message }));
 }
 
-function content(text: string): Json {
-  return { content: [{ type: "text", text }] };
+/** What a tool says. */
+class Told {
+  private readonly text: string;
+  private readonly isError: boolean;
+
+  constructor(text: string, isError = false) {
+    this.text = text;
+    this.isError = isError;
+  }
+
+  /** The answer to the message with this id. */
+  *encoded(id: string | number): Steps<Buffer> {
+    const out = new AnswerText(this.text.length);
+    const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{"content":`;
+    out.add(`${head}[{"type":"text","text":"`);
+    yield* out.addString(this.text);
+    out.add(`"}]${this.isError ? ',"isError":true' : ""}}}`);
+    return out.bytes();
+  }
 }
 
 function described({ name, title, description, inputSchema }: Tool): Json {
@@ -230,6 +251,10 @@ function described({ name, title, description, inputSchema }: Tool): Json {
 
 function typeNameOf(request: unknown): string {
   return (request as { readonly $typeName: string }).$typeName;
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value);
 }
 
 function isObject(value: unknown): value is Json {

@@ -11,6 +11,7 @@ import {
   type DescMessage,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField, type AnnalsError } from "../../domain/errors.ts";
 import { canonicalJson, isJsonContentType, jsonShape } from "../../domain/json.ts";
 import { nearTo } from "../../domain/near.ts";
@@ -20,7 +21,7 @@ import { file_google_rpc_error_details } from "../../gen/google/rpc/error_detail
 import { defaultContentType } from "../convert/checks.ts";
 import { jsonOf } from "../convert/json-value.ts";
 import { noDouble } from "./json-walk.ts";
-import { plainAnswer } from "./plain-answer.ts";
+import { plainAnswer, plainValue } from "./plain-answer.ts";
 import { plainBytesMax, plainRequest } from "./plain-request.ts";
 
 /** For `google.protobuf.Any`. */
@@ -80,6 +81,11 @@ export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array
 
 export function jsonOfBytes(schema: DescMessage, bytes: Uint8Array): string {
   return plainAnswer(schema, bytes) ?? jsonByCodec(schema, bytes);
+}
+
+/** As `jsonOfBytes`, of a `google.protobuf.Value`. */
+export function jsonOfValue(bytes: Uint8Array): string {
+  return plainValue(bytes) ?? jsonByCodec(ValueSchema, bytes);
 }
 
 /** As `jsonOfBytes`, whatever the message is. */

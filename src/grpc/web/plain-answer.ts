@@ -10,8 +10,20 @@ import { tablesBy } from "./message-tables.ts";
 
 /** The message as JSON. Undefined: it is not for the fast path. */
 export function plainAnswer(schema: DescMessage, bytes: Uint8Array): string | undefined {
+  return plainly(bytes, (reader) => messageText(tableOf(schema), reader, bytes.length));
+}
+
+/** The same of a `google.protobuf.Value`. */
+export function plainValue(bytes: Uint8Array): string | undefined {
+  return plainly(bytes, (reader) => {
+    const text = kindText(reader, 1);
+    return reader.done ? text : leave();
+  });
+}
+
+function plainly(bytes: Uint8Array, read: Read): string | undefined {
   try {
-    return messageText(tableOf(schema), new WireReader(bytes, 0, bytes.length, true), bytes.length);
+    return read(new WireReader(bytes, 0, bytes.length, true));
   } catch (error) {
     // A malformed message is for the codec to name.
     if (error instanceof NotPlain || error instanceof RangeError) return undefined;

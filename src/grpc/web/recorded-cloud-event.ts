@@ -4,8 +4,11 @@
 import { isUtf8 } from "node:buffer";
 import { toJson } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { readInSteps } from "../../domain/exact-json.ts";
 import { isJsonContentType, jsonTextBytesMax, parseJson } from "../../domain/json.ts";
+import type { Steps } from "../../domain/steps.ts";
 import type { RecordedEvent } from "../../gen/annals/v1/event_pb.js";
+import { atOnceBytesMax, type AnswerText } from "./answer-text.ts";
 import { emptyDataKey, keptPrefix, octets } from "./cloud-event.ts";
 
 type Attribute = string | number | boolean;
@@ -52,11 +55,18 @@ export function toldOf(event: RecordedEvent, source: string): Told {
   return { attributes, data: hasData ? event.data : undefined, contentType: event.contentType };
 }
 
+/** What an event costs beside its data, as the scheduler counts: see domain/steps.ts. */
+const eventCost = 512;
+
 /** The structured mode. In one line. */
-export function structuredText({ attributes, data, contentType }: Told): string {
+export function* writeStructured(
+  { attributes, data, contentType }: Told,
+  out: AnswerText,
+): Steps<void> {
   const text = JSON.stringify(Object.fromEntries(attributes));
-  const said = data === undefined ? "" : `,${dataText(data, contentType)}`;
-  return `${text.slice(0, -1)}${said}}`;
+  if (out.add(text.slice(0, -1), eventCost)) yield out.take();
+  if (data !== undefined) yield* writeData(data, contentType, out);
+  out.add("}");
 }
 
 /** The headers of the binary mode. */
@@ -69,16 +79,27 @@ export function binaryFields({ attributes, contentType }: Told): [string, string
 }
 
 /** JSON as it is stored, so that no digit of a number changes. */
-function dataText(data: Uint8Array, contentType: string): string {
+function* writeData(data: Uint8Array, contentType: string, out: AnswerText): Steps<void> {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (isJsonContentType(contentType)) {
-    const isJson = bytes.length <= jsonTextBytesMax && parseJson(bytes) !== undefined;
-    // Strings of JSON have no line breaks.
-    if (isJson) return `"data":${bytes.toString().replaceAll(/[\r\n]/g, " ")}`;
+    if (yield* isJson(bytes)) {
+      out.add(',"data":');
+      // Strings of JSON have no line breaks.
+      return yield* out.addText(bytes, (piece) => piece.replaceAll(/[\r\n]/g, " "));
+    }
   } else if (contentType.toLowerCase().startsWith("text/") && isUtf8(bytes)) {
-    return `"data":${JSON.stringify(bytes.toString())}`;
+    out.add(',"data":"');
+    yield* out.addText(bytes);
+    return void out.add('"');
   }
-  return `"data_base64":"${bytes.toString("base64")}"`;
+  out.add(',"data_base64":"');
+  yield* out.addBase64(bytes);
+  out.add('"');
+}
+
+function* isJson(bytes: Buffer): Steps<boolean> {
+  if (bytes.length <= atOnceBytesMax) return parseJson(bytes) !== undefined;
+  return bytes.length <= jsonTextBytesMax && (yield* readInSteps(bytes, false)) !== undefined;
 }
 
 function textOf(time: RecordedEvent["recordedAt"]): string {

@@ -36,7 +36,7 @@ import { grpcWebFormat } from "./grpc-web.ts";
 import { respondWhole, respondWithError, unheardOn, type Fields } from "./http-status.ts";
 import type { Mcp } from "./mcp.ts";
 import { judgeOrigin, preflightFields, type Origins } from "./origins.ts";
-import { structuredText, toldOf } from "./recorded-cloud-event.ts";
+import { toldOf, writeStructured } from "./recorded-cloud-event.ts";
 
 interface WebOptions {
   readonly methods: Methods;
@@ -77,8 +77,8 @@ export class WebCalls {
     this.options = options;
     this.source = `urn:uuid:${options.storeId}`;
     this.environment = environment;
-    this.cloudEventText = (record) =>
-      structuredText(toldOf(fromBinary(RecordedEventSchema, record), this.source));
+    this.cloudEventText = (record, out) =>
+      writeStructured(toldOf(fromBinary(RecordedEventSchema, record), this.source), out);
   }
 
   /** Serves a request that is no gRPC. */
