@@ -46,14 +46,15 @@ export class SharedForms {
 
   /** Several calls may want it at a time: each does the next step. */
   private *made(message: Framable, make: MakeForm): Steps<Buffer> {
-    for (let form; (form = this.forms.get(message)) === undefined;) {
+    for (;;) {
+      const form = this.forms.get(message);
+      if (form !== undefined) return form;
       const making = this.making.get(message) ?? make(message);
       this.making.set(message, making);
       const next = this.nextOf(message, making);
       if (next.done === true) this.forms.set(message, next.value);
       else yield next.value;
     }
-    return this.forms.get(message) as Buffer;
   }
 
   private nextOf(message: Framable, making: Steps<Buffer>): IteratorResult<number, Buffer> {

@@ -73,15 +73,6 @@ const notPost = encodeHeaders([
   [":status", "405"],
   ["allow", "POST"],
 ]);
-/** The handler of a stream that is answered at once. It ignores the rest of the request. */
-const unheard: StreamHandler = {
-  onData() {},
-  onEnd() {},
-  onRefused() {},
-  onSent() {},
-  onReset() {},
-};
-
 export class GrpcServer {
   /** Undefined: the store is not open yet. */
   private methods: Methods | undefined;
@@ -176,11 +167,11 @@ export class GrpcServer {
     if (!grpcType.test(headers.get("content-type") ?? "")) {
       if (this.http !== undefined) return this.http.onStream(stream);
       stream.respond(notGrpc, true);
-      return unheard;
+      return unheardOn(stream);
     }
     if (httpMethod !== "POST") {
       stream.respond(notPost, true);
-      return unheard;
+      return unheardOn(stream);
     }
     const path = headers.get(":path") ?? "";
     if (this.methods === undefined) return this.refuse(stream, notOpen());
@@ -217,8 +208,19 @@ export class GrpcServer {
     const path = shorten(stream.headers.get(":path") ?? "", pathCharsMax);
     const status = failed(this.environment, path, { peer }, error);
     stream.respond(statusOnly(status, [["grpc-accept-encoding", acceptedEncodings]]), true);
-    return unheard;
+    return unheardOn(stream);
   }
+}
+
+/** The handler of a stream that was answered before its request had ended: it drops the rest. */
+export function unheardOn(stream: Http2Stream): StreamHandler {
+  return {
+    onData: (part) => stream.release(part.length),
+    onEnd() {},
+    onRefused() {},
+    onSent() {},
+    onReset() {},
+  };
 }
 
 /** gRPC with protobuf messages. */

@@ -93,8 +93,8 @@ export class Outgoing {
   }
 
   /**
-   * Makes what takes long of messages that are to be sent, in steps. Undefined: nothing does. Throws
-   * OVERLOADED if the budget has no room, and why the call has ended meanwhile.
+   * Makes what takes long of messages that are to be sent, in steps. Undefined: nothing does.
+   * Throws OVERLOADED if the budget has no room, and why the call has ended meanwhile.
    */
   ready(messages: readonly Bytes[]): Promise<void> | undefined {
     const { format } = this;
@@ -120,10 +120,7 @@ export class Outgoing {
   }
 
   /** Sends the answers that a handler yields, as fast as the client takes them. */
-  async sendEach(
-    answers: AsyncIterable<unknown>,
-    encode: (said: unknown) => Bytes,
-  ): Promise<void> {
+  async sendEach(answers: AsyncIterable<unknown>, encode: (said: unknown) => Bytes): Promise<void> {
     const { call } = this;
     // The handler must not read ahead for a client that does not read.
     const first = this.room();

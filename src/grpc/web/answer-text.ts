@@ -3,8 +3,6 @@
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { WrittenText } from "../../domain/written-text.ts";
 
-/** What is at most as long is written at once. */
-export const atOnceBytesMax = 4 * 1024;
 /** Shorter messages have answers that are made at once. */
 export const shortAnswerBytesMax = 16 * 1024;
 /** Bytes of a piece. Those of base64 are groups of three. */
@@ -22,11 +20,14 @@ type Said = (piece: string) => string;
 const asString: Said = (piece) => JSON.stringify(piece).slice(1, -1);
 
 export class AnswerText {
+  /** What is at most as long is written at once. */
+  readonly atOnceBytesMax: number;
   private readonly written: WrittenText;
   private readonly effort = new Effort();
 
   /** `bytes`: of the message that it says. */
-  constructor(bytes: number) {
+  constructor(bytes: number, atOnceBytesMax = 4 * 1024) {
+    this.atOnceBytesMax = atOnceBytesMax;
     this.written = new WrittenText(bytes > shortAnswerBytesMax ? Math.ceil(bytes * growth) : 0);
   }
 

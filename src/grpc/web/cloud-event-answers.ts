@@ -120,12 +120,18 @@ const tagBatch = ReadResponseSchema.field.batch.number * 8 + wireBytes;
 /** The events of messages of a read. */
 function* recordsOf(messages: readonly Framable[]): Generator<RecordedEvent> {
   for (const bytes of messages.flatMap(messagesIn)) {
-    const reader = new WireReader(bytes);
-    while (!reader.done) {
-      const tag = reader.varint();
-      if (tag !== tagBatch) reader.passOver(tag & 7);
-      else for (const record of recordsIn(reader.view())) yield decodeRecord(record);
+    for (const frames of batchesIn(bytes)) {
+      for (const record of recordsIn(frames)) yield decodeRecord(record);
     }
+  }
+}
+
+function* batchesIn(message: Uint8Array): Generator<Uint8Array> {
+  const reader = new WireReader(message);
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag === tagBatch) yield reader.view();
+    else reader.passOver(tag & 7);
   }
 }
 

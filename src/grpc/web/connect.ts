@@ -6,7 +6,7 @@ import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import { invalidField } from "../../domain/errors.ts";
-import type { Steps } from "../../domain/steps.ts";
+import { atOnce, type Steps } from "../../domain/steps.ts";
 import {
   framed,
   framedAlone,
@@ -26,7 +26,7 @@ import { AnswerText, shortAnswerBytesMax } from "./answer-text.ts";
 import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
 import { writeMessage } from "./long-answer.ts";
 import { requestInSteps } from "./long-json.ts";
-import { jsonOfBytes, requestOfJson } from "./message-json.ts";
+import { jsonOfBytes } from "./message-json.ts";
 
 export type Codec = "json" | "proto";
 
@@ -55,7 +55,7 @@ export function streamFormat(method: Method, codec: Codec, more: Fields): CallFo
 
 function ofJson(input: DescMessage): Pick<CallFormat, "decode" | "decodeInSteps"> {
   return {
-    decode: (body) => requestOfJson(input, body),
+    decode: (body) => atOnce(requestInSteps(input, body)),
     decodeInSteps: (body) => requestInSteps(input, body),
   };
 }

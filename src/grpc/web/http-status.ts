@@ -4,7 +4,7 @@
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { toJson } from "@bufbuild/protobuf";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
-import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
+import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import { StatusCode, statusName, type CallStatus } from "../transport/status.ts";
 import { registry } from "./message-json.ts";
@@ -93,17 +93,6 @@ export function respondWhole(
   stream.write(body);
   stream.end();
   return true;
-}
-
-/** The handler of a stream that was answered before its request had ended: it drops the rest. */
-export function unheardOn(stream: Http2Stream): StreamHandler {
-  return {
-    onData: (part) => stream.release(part.length),
-    onEnd() {},
-    onRefused() {},
-    onSent() {},
-    onReset() {},
-  };
 }
 
 /** In whole seconds, as the header has them. */

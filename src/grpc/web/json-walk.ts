@@ -41,13 +41,13 @@ function judge(scan: JsonScan, bounds: JsonBounds): void {
   if (changesNumbers && refusesExactNumbers) throw noDouble();
 }
 
-export function tooMuch(what: string): AnnalsError {
-  return invalidField("body", `the JSON ${what}`);
+export function tooMuch(what: string, name = "body"): AnnalsError {
+  return invalidField(name, `the JSON ${what}`);
 }
 
-export function noDouble(): AnnalsError {
+export function noDouble(name?: string): AnnalsError {
   const remedy = "send it as a string, or the payload's exact text in data";
-  return tooMuch(`has a number that no IEEE 754 double is: ${remedy}`);
+  return tooMuch(`has a number that no IEEE 754 double is: ${remedy}`, name);
 }
 
 /** Where a value begins and ends. */

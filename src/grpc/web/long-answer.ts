@@ -5,7 +5,7 @@
 import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import type { Steps } from "../../domain/steps.ts";
 import { WireReader, wireBytes } from "../../domain/wire.ts";
-import { atOnceBytesMax, type AnswerText } from "./answer-text.ts";
+import type { AnswerText } from "./answer-text.ts";
 import { jsonOfBytes, jsonOfValue } from "./message-json.ts";
 
 /** What a message or a value costs that is written at once, and each byte of it. */
@@ -19,7 +19,7 @@ export function* writeMessage(
   bytes: Uint8Array,
   out: AnswerText,
 ): Steps<void> {
-  if (bytes.length <= atOnceBytesMax) {
+  if (bytes.length <= out.atOnceBytesMax) {
     const cost = messageCost + bytes.length * byteShare;
     if (out.add(jsonOfBytes(schema, bytes), cost)) yield out.take();
     return;
@@ -29,7 +29,7 @@ export function* writeMessage(
   for (const field of schema.fields.toSorted((a, b) => a.number - b.number)) {
     const places = found.get(field.number);
     if (places === undefined) continue;
-    const write = writerOf(field, bytes, places);
+    const write = writerOf(field, bytes, places, out.atOnceBytesMax);
     if (write !== undefined) {
       out.add(`${before}${JSON.stringify(field.jsonName)}:`);
       yield* write(out);
@@ -77,7 +77,12 @@ function together(bytes: Uint8Array, places: Places): Uint8Array {
 type Write = (out: AnswerText) => Steps<void>;
 
 /** Undefined: the field is written at once. */
-function writerOf(field: DescField, bytes: Uint8Array, places: Places): Write | undefined {
+function writerOf(
+  field: DescField,
+  bytes: Uint8Array,
+  places: Places,
+  atOnceBytesMax: number,
+): Write | undefined {
   const { message } = field;
   const isOwn = message !== undefined && !message.typeName.startsWith("google.protobuf.");
   if (field.fieldKind === "list" && isOwn) {
@@ -124,7 +129,7 @@ const tagKey = 0x0a;
 /** A `google.protobuf.Value`, as this server encodes it: its one field says what it is. */
 function* writeValue(bytes: Uint8Array, out: AnswerText): Steps<void> {
   const reader = new WireReader(bytes);
-  const tag = bytes.length <= atOnceBytesMax ? 0 : reader.varint();
+  const tag = bytes.length <= out.atOnceBytesMax ? 0 : reader.varint();
   switch (tag) {
     case tagString:
       return yield* quoted(out, out.addText(reader.view()));
@@ -138,11 +143,7 @@ function* writeValue(bytes: Uint8Array, out: AnswerText): Steps<void> {
 }
 
 /** The entries of a struct, or the values of a list, all of which have the same tag. */
-function* writeElements(
-  elements: WireReader,
-  out: AnswerText,
-  [open, close]: string,
-): Steps<void> {
+function* writeElements(elements: WireReader, out: AnswerText, [open, close]: string): Steps<void> {
   let before = open as string;
   while (!elements.done) {
     elements.varint();

@@ -29,9 +29,12 @@ const { appendEventsMax } = defaultLimits;
 const eventValuesMax = jsonValuesMax + 1_000;
 const tagEvents = AppendRequestSchema.field.events.number * 8 + 2;
 
-/** As `requestOfJson`. */
+/** No body of so few bytes has more values. */
+const fewValuesBytes = otherValuesMax;
+
+/** As `requestOfJson`, with every limit. */
 export function* requestInSteps(schema: DescMessage, body: Buffer): Steps<Buffer> {
-  if (body.length <= plainBytesMax) return requestOfJson(schema, body);
+  if (body.length <= plainBytesMax && hasFewValues(body)) return requestOfJson(schema, body);
   const isAppend = schema === AppendRequestSchema;
   const bounds = { depthMax: bodyDepthMax, refusesExactNumbers: true };
   yield* looked(body, { ...bounds, valuesMax: isAppend ? bodyValuesMax : otherValuesMax });
@@ -51,6 +54,10 @@ export function* requestInSteps(schema: DescMessage, body: Buffer): Steps<Buffer
     if (effort.spend(eventCost + Math.min(length, plainBytesMax) * readShare)) yield effort.take();
   }
   return made.bytes();
+}
+
+function hasFewValues(body: Buffer): boolean {
+  return body.length <= fewValuesBytes || jsonShape(body).values <= otherValuesMax;
 }
 
 function shortEvent(text: Buffer): Buffer {

@@ -11,7 +11,7 @@ import { varintBytes, WireReader, wireBytes, writeVarint } from "../../domain/wi
 import { WrittenText } from "../../domain/written-text.ts";
 import { defaultContentType } from "../convert/checks.ts";
 import { JsonWalk, tooMuch, type Span } from "./json-walk.ts";
-import { messageOfJson, binaryOf, requestOfJson } from "./message-json.ts";
+import { binaryOf, messageOfJson, requestOfJson, withTexts } from "./message-json.ts";
 import { plainBytesMax, plainRequest } from "./plain-request.ts";
 
 /** A longer value is taken out. */
@@ -84,7 +84,7 @@ function* shortMessage(schema: DescMessage, rest: Buffer): Steps<Buffer> {
   const plain = plainRequest(schema, rest);
   yield rest.length * readShare;
   if (plain !== undefined) return plain;
-  const message = messageOfJson(schema, rest);
+  const message = withTexts(messageOfJson(schema, rest));
   yield rest.length * readShare;
   return binaryOf(schema, message);
 }
@@ -102,27 +102,31 @@ function* canonicalText(text: Buffer): Steps<Buffer> {
   return written.bytes();
 }
 
-/** Characters that are decoded together: groups of four. */
+/** Characters that are decoded together. */
 const pieceChars = 64 * 1024;
 
-/** The bytes that a string in JSON has in base64. `field`: for messages. */
+/** The bytes that a string in JSON has in base64, as the codec reads it. `field`: for messages. */
 function* base64InSteps(text: Buffer, field: string): Steps<Buffer> {
   let chars = text.subarray(1, -1);
   if (chars.includes("\\")) chars = Buffer.from(JSON.parse(text.toString()) as string);
   const bytes = Buffer.allocUnsafeSlow(Math.ceil((chars.length / 4) * 3));
   const effort = new Effort();
   let at = 0;
-  let from = 0;
-  for (; chars.length - from > pieceChars; from += pieceChars) {
-    const written = bytes.write(chars.toString("latin1", from, from + pieceChars), at, "base64");
-    if (written !== (pieceChars / 4) * 3) throw noBase64(field);
+  /** Behind the last group of four. */
+  let rest = "";
+  for (let from = 0; from < chars.length; from += pieceChars) {
+    const piece = chars.toString("latin1", from, from + pieceChars);
+    rest += /\s/.test(piece) ? piece.replaceAll(/[\t\n\r ]/g, "") : piece;
+    if (from + pieceChars >= chars.length) break;
+    const whole = rest.length - (rest.length % 4);
+    const written = bytes.write(rest.slice(0, whole), at, "base64");
+    if (written !== (whole / 4) * 3) throw noBase64(field);
     at += written;
+    rest = rest.slice(whole);
     if (effort.spend(pieceChars * readShare)) yield effort.take();
   }
   try {
-    const lastText = chars.toString("latin1", from);
-    if (/\s/.test(lastText)) throw noBase64(field);
-    const last = base64Decode(lastText);
+    const last = base64Decode(rest);
     bytes.set(last, at);
     return bytes.subarray(0, at + last.length);
   } catch {
@@ -131,7 +135,7 @@ function* base64InSteps(text: Buffer, field: string): Steps<Buffer> {
 }
 
 function noBase64(field: string) {
-  return invalidField(field, "is not base64 without spaces");
+  return invalidField(field, "is not base64");
 }
 
 /** A message with its payload as bytes. */

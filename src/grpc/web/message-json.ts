@@ -9,26 +9,31 @@ import {
   toBinary,
   toJsonString,
   type DescMessage,
+  type Message,
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField, type AnnalsError } from "../../domain/errors.ts";
 import { canonicalJson, isJsonContentType, jsonShape } from "../../domain/json.ts";
 import { nearTo } from "../../domain/near.ts";
-import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
+import { AppendRequestSchema } from "../../gen/annals/v1/append_pb.js";
 import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
+import { NewEventSchema, type NewEvent } from "../../gen/annals/v1/event_pb.js";
+import { SaveSnapshotRequestSchema } from "../../gen/annals/v1/snapshot_pb.js";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { defaultContentType } from "../convert/checks.ts";
 import { jsonOf } from "../convert/json-value.ts";
-import { noDouble } from "./json-walk.ts";
+import { noDouble, tooMuch } from "./json-walk.ts";
 import { plainAnswer, plainValue } from "./plain-answer.ts";
-import { plainBytesMax, plainRequest } from "./plain-request.ts";
+import { plainRequest } from "./plain-request.ts";
 
 /** For `google.protobuf.Any`. */
 export const registry = createRegistry(file_annals_v1_errors, file_google_rpc_error_details);
 
-/** The codec and most clients end at 100 levels, of which JSON in JSON takes several each. */
+/** Most clients end at 100 levels. */
 export const bodyDepthMax = 100;
+/** The codec's count of levels, of which a value in a message takes two. */
+const recursionLimit = 2 * bodyDepthMax;
 /** An append at all of its limits has some 130,000. */
 export const bodyValuesMax = 1 << 18;
 
@@ -41,20 +46,40 @@ export function requestOfJson(schema: DescMessage, body: Uint8Array): Buffer {
 
 /** As `requestOfJson`, whatever the request is. */
 export function requestByCodec(schema: DescMessage, body: Uint8Array): Buffer {
-  const message = messageOfJson(schema, body);
-  if (body.length <= plainBytesMax && isMessage(message, AppendRequestSchema)) keepTexts(message);
-  return binaryOf(schema, message);
+  return binaryOf(schema, withTexts(messageOfJson(schema, body)));
 }
 
-/** JSON payloads as the text that is stored, which takes the store less work than values do. */
-function keepTexts({ events }: AppendRequest): void {
-  for (const event of events) {
-    const { payload, contentType } = event;
-    if (payload.case !== "json") continue;
-    if (contentType === "") event.contentType = defaultContentType.json;
-    else if (!isJsonContentType(contentType)) continue;
-    event.payload = { case: "data", value: Buffer.from(canonicalJson(jsonOf(payload.value))) };
+/** The message with its JSON payloads as text. */
+export function withTexts<M extends Message>(message: M): M {
+  if (isMessage(message, AppendRequestSchema)) message.events.forEach(keepText);
+  else if (isMessage(message, NewEventSchema)) keepText(message);
+  else if (isMessage(message, SaveSnapshotRequestSchema)) {
+    const { contentType, state: payload } = message;
+    const kept = keptText({ contentType, payload });
+    message.contentType = kept.contentType;
+    message.state = kept.payload;
   }
+  return message;
+}
+
+function keepText(event: NewEvent): void {
+  Object.assign(event, keptText(event));
+}
+
+type Payload = Pick<NewEvent, "contentType" | "payload">;
+
+/**
+ * A JSON payload as the text that is stored, which takes the store less work than a value does, and
+ * may nest more deeply.
+ */
+function keptText({ contentType, payload }: Payload): Payload {
+  const isJsonType = contentType === "" || isJsonContentType(contentType);
+  if (payload.case !== "json" || !isJsonType) return { contentType, payload };
+  const value = Buffer.from(canonicalJson(jsonOf(payload.value)));
+  return {
+    contentType: contentType === "" ? defaultContentType.json : contentType,
+    payload: { case: "data", value },
+  };
 }
 
 export function binaryOf<S extends DescMessage>(schema: S, message: MessageShape<S>): Buffer {
@@ -62,20 +87,20 @@ export function binaryOf<S extends DescMessage>(schema: S, message: MessageShape
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Throws INVALID_FIELD, which names what is wrong. */
-export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array): MessageShape<S> {
+/** Throws INVALID_FIELD, which names what is wrong. `source`: what is read. */
+export function messageOfJson<S extends DescMessage>(
+  schema: S,
+  body: Uint8Array,
+  source = "body",
+): MessageShape<S> {
   const { depth, values, changesNumbers } = jsonShape(body);
-  if (depth > bodyDepthMax) {
-    throw invalidField("body", `the JSON nests deeper than ${bodyDepthMax} levels`);
-  }
-  if (values > bodyValuesMax) {
-    throw invalidField("body", `the JSON has more than ${bodyValuesMax} values`);
-  }
-  if (changesNumbers) throw noDouble();
+  if (depth > bodyDepthMax) throw tooMuch(`nests deeper than ${bodyDepthMax} levels`, source);
+  if (values > bodyValuesMax) throw tooMuch(`has more than ${bodyValuesMax} values`, source);
+  if (changesNumbers) throw noDouble(source);
   try {
-    return fromJsonString(schema, utf8.decode(body), { registry });
+    return fromJsonString(schema, utf8.decode(body), { registry, recursionLimit });
   } catch (error) {
-    throw asViolation(schema, error as Error);
+    throw asViolation(schema, error as Error, source);
   }
 }
 
@@ -94,7 +119,7 @@ export function jsonByCodec(schema: DescMessage, bytes: Uint8Array): string {
 }
 
 /** The codec says where it stopped in its messages. */
-function asViolation(schema: DescMessage, error: Error): AnnalsError {
+function asViolation(schema: DescMessage, error: Error, source: string): AnnalsError {
   const said = error.message.replaceAll("\n", " ");
   const [, kind, where = "", why = said] =
     /^cannot decode (field|oneof|message|enum) (\S+) from JSON: (.*)$/.exec(said) ?? [];
@@ -107,7 +132,7 @@ function asViolation(schema: DescMessage, error: Error): AnnalsError {
     return invalidField(unknown, `is no member of ${where}${hint}`);
   }
   if (kind !== "field" && kind !== "oneof")
-    return invalidField("body", `not a valid ${where}: ${why}`);
+    return invalidField(source, `not a valid ${where}: ${why}`);
   const inWhat = where.startsWith(`${schema.typeName}.`) ? "" : ` (${where})`;
   return invalidField(where.slice(where.lastIndexOf(".") + 1), `${why}${inWhat}`);
 }

@@ -2,9 +2,9 @@
 // else is asked is refused for the moment.
 
 import { HttpServer, plainText, type HttpOptions } from "../../http/http-server.ts";
-import { notOpen } from "../transport/grpc-server.ts";
+import { notOpen, unheardOn } from "../transport/grpc-server.ts";
 import { statusOf } from "../transport/status.ts";
-import { respondWithError, unheardOn } from "./http-status.ts";
+import { respondWithError } from "./http-status.ts";
 
 /** To be stopped where the store does not open. */
 export function openingHttp(options: Pick<HttpOptions, "budgetOf" | "onFault">): HttpServer {

@@ -88,7 +88,7 @@ export function selectionOfUrl(parameters: Parameters): Selection {
     if (hasParts || stream !== undefined) {
       throw invalidField("query", "excludes stream, type, tag and prefix");
     }
-    return { case: "query", value: messageOfJson(QuerySchema, Buffer.from(query)) };
+    return { case: "query", value: messageOfJson(QuerySchema, Buffer.from(query), "query") };
   }
   if (hasParts) return { case: "query", value: create(QuerySchema, { items: item }) };
   return stream === undefined ? { case: undefined } : { case: "stream", value: stream };

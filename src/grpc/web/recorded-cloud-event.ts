@@ -8,7 +8,7 @@ import { readInSteps } from "../../domain/exact-json.ts";
 import { isJsonContentType, jsonTextBytesMax, parseJson } from "../../domain/json.ts";
 import type { Steps } from "../../domain/steps.ts";
 import type { RecordedEvent } from "../../gen/annals/v1/event_pb.js";
-import { atOnceBytesMax, type AnswerText } from "./answer-text.ts";
+import type { AnswerText } from "./answer-text.ts";
 import { emptyDataKey, keptPrefix, octets } from "./cloud-event.ts";
 
 type Attribute = string | number | boolean;
@@ -97,8 +97,11 @@ function* writeData(data: Uint8Array, contentType: string, out: AnswerText): Ste
   out.add('"');
 }
 
+/** Longer JSON is parsed in steps. */
+const parsedAtOnceMax = 64 * 1024;
+
 function* isJson(bytes: Buffer): Steps<boolean> {
-  if (bytes.length <= atOnceBytesMax) return parseJson(bytes) !== undefined;
+  if (bytes.length <= parsedAtOnceMax) return parseJson(bytes) !== undefined;
   return bytes.length <= jsonTextBytesMax && (yield* readInSteps(bytes, false)) !== undefined;
 }
 

@@ -11,7 +11,7 @@ import { errorCode } from "../../http2/protocol.ts";
 import { failed, type CallEnvironment } from "../transport/call-environment.ts";
 import { acceptedEncodings, type CallFormat } from "../transport/call-format.ts";
 import { GrpcCall } from "../transport/call.ts";
-import { compressions } from "../transport/grpc-server.ts";
+import { compressions, unheardOn } from "../transport/grpc-server.ts";
 import type { Compression } from "../transport/inflate.ts";
 import type { Method, Methods } from "../transport/methods.ts";
 import type { RequestTimes } from "../transport/request-deadlines.ts";
@@ -33,7 +33,7 @@ import {
 } from "./connect.ts";
 import { EventSourceAnswers, requestOfUrl, type EventText } from "./event-source.ts";
 import { grpcWebFormat } from "./grpc-web.ts";
-import { respondWhole, respondWithError, unheardOn, type Fields } from "./http-status.ts";
+import { respondWhole, respondWithError, type Fields } from "./http-status.ts";
 import type { Mcp } from "./mcp.ts";
 import { judgeOrigin, preflightFields, type Origins } from "./origins.ts";
 import { toldOf, writeStructured } from "./recorded-cloud-event.ts";
