@@ -209,7 +209,7 @@ class Target implements CopyTarget {
       }
       return { events, recordedAt: chunk.recordedAt, reclaimed: chunk.reclaimed };
     });
-    const composed = await composeChunks(store, store.head.position, drafts);
+    const composed = await composeChunks(store, drafts);
     for (const [i, { value, last }] of composed.chunks.entries()) {
       if (Buffer.compare(value, (chunks[i] as Chunk).value) === 0) continue;
       throw new CopyRefused(`the chunk that ends at ${last} does not come out the same`);

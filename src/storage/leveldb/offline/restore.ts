@@ -27,7 +27,7 @@ import {
   writeOwner,
   type Identity,
 } from "../folder/identity.ts";
-import type { Operation } from "../kv/kv.ts";
+import type { Entry, Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
 import { upgrade } from "../write/upgrade.ts";
@@ -117,7 +117,7 @@ async function restoreInto(options: RestoreOptions, plan: RestorePlan): Promise<
     await restoreLog(store, options, plan);
     const after = store.head.position;
     await recordRemovals(store, plan, clock);
-    const sideValues = await restoreSide(store, plan);
+    const sideValues = await writeEntries(store, plan.sideEntries());
     store.sequence += (await upgrade(store.kv, store.head.position)).written;
     const totals = await proved(store, sideValues, options.verifying);
     await kv.flush();
@@ -170,7 +170,7 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
     recordedAt: chunk.recordedAt,
     reclaimed: chunk.reclaimed,
   }));
-  const composed = await composeChunks(store, store.head.position, drafts);
+  const composed = await composeChunks(store, drafts);
   for (const [i, chunk] of composed.chunks.entries()) {
     const original = chunks[i] as Chunk;
     if (Buffer.compare(chunk.value, original.value) === 0) continue;
@@ -179,7 +179,8 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
   await storeComposed(store, composed);
 }
 
-async function storeComposed(store: OpenStore, composed: ComposedCommit): Promise<void> {
+/** Writes what was composed for the positions directly after the head, which moves. */
+export async function storeComposed(store: OpenStore, composed: ComposedCommit): Promise<void> {
   await write(store, composed.operations);
   const { last, recordedAt } = composed.chunks.at(-1) as Chunk;
   store.terms.apply(composed.terms, last);
@@ -198,15 +199,18 @@ async function recordRemovals(
   const events = (await removals?.events(store, recordedAt)) ?? [];
   if (events.length === 0) return;
   const drafts = cutIntoChunks({ events, recordedAt });
-  await storeComposed(store, await composeChunks(store, store.head.position, drafts));
+  await storeComposed(store, await composeChunks(store, drafts));
 }
 
-/** Returns how many there are. */
-async function restoreSide(store: OpenStore, plan: RestorePlan): Promise<number> {
+/** Writes entries beside the log as they are. Returns how many there are. */
+export async function writeEntries(
+  store: OpenStore,
+  entries: AsyncIterable<Entry>,
+): Promise<number> {
   let operations: Operation[] = [];
   let bytes = 0;
   let count = 0;
-  for await (const [key, value] of plan.sideEntries()) {
+  for await (const [key, value] of entries) {
     operations.push([key, value]);
     bytes += value.length;
     count++;
@@ -219,7 +223,7 @@ async function restoreSide(store: OpenStore, plan: RestorePlan): Promise<number>
   return count;
 }
 
-export async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
+async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
   await store.kv.write(operations);
   store.sequence += operations.length;
 }

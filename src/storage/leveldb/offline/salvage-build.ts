@@ -26,7 +26,7 @@ import {
 } from "../format/chunk.ts";
 import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../../removed-record.ts";
 import { withNewEpoch, type Identity } from "../folder/identity.ts";
-import type { Entry, Operation } from "../kv/kv.ts";
+import type { Entry } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { KnownKeys } from "../state/known-keys.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
@@ -34,7 +34,7 @@ import { TermKind } from "../format/keys.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 import { composeChunks, type ChunkDraft } from "../write/commit.ts";
 import { upgrade } from "../write/upgrade.ts";
-import { becomeStore, intoNewStore, write } from "./restore.ts";
+import { becomeStore, intoNewStore, storeComposed, writeEntries } from "./restore.ts";
 import type { IndexRemains } from "./salvage-index.ts";
 import { filling, type FillingEvent, type Losses } from "./salvage-losses.ts";
 import type { Gap, SalvagedPart, Survey } from "./salvage-log.ts";
@@ -81,7 +81,7 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
       );
       const { store } = building;
       await building.buildLog();
-      await building.buildSideValues();
+      await writeEntries(store, parts.sideValues());
       store.sequence += (await upgrade(store.kv, store.head.position)).written;
       const findings: string[] = [];
       const found = (finding: string): void => void findings.push(finding);
@@ -147,19 +147,6 @@ class Building {
     await this.recordLosses();
   }
 
-  async buildSideValues(): Promise<void> {
-    let operations: Operation[] = [];
-    let bytes = 0;
-    for await (const [key, value] of this.parts.sideValues()) {
-      operations.push([key, value]);
-      bytes += value.length;
-      if (bytes < batchBytes) continue;
-      await write(this.store, operations);
-      [operations, bytes] = [[], 0];
-    }
-    if (operations.length > 0) await write(this.store, operations);
-  }
-
   private async add(expected: Expected): Promise<void> {
     this.waiting.push(expected);
     for (const { frame } of expected.draft.events) this.waitingBytes += frame.length;
@@ -170,7 +157,7 @@ class Building {
     const { store, waiting } = this;
     if (waiting.length === 0) return;
     const drafts = waiting.map(({ draft }) => draft);
-    const composed = await composeChunks(store, store.head.position, drafts);
+    const composed = await composeChunks(store, drafts);
     for (const [i, chunk] of composed.chunks.entries()) {
       const { draft, original } = waiting[i] as Expected;
       if (original && Buffer.compare(chunk.value, original.value) !== 0) {
@@ -185,14 +172,10 @@ class Building {
         });
       }
     }
-    await write(store, composed.operations);
-    const { last, recordedAt } = composed.chunks.at(-1) as Chunk;
-    store.terms.apply(composed.terms, last);
-    store.headHash = composed.headHash;
-    store.head = { position: last, recordedAt };
+    await storeComposed(store, composed);
     this.waiting = [];
     this.waitingBytes = 0;
-    this.parts.progress(last);
+    this.parts.progress(store.head.position);
   }
 
   /** A chunk stays as it is, unless what it refers to is lost. */

@@ -4,8 +4,7 @@
 
 import { setImmediate } from "node:timers/promises";
 import { categoryOf, isSystemName, type CommitEvent } from "../../../domain/event.ts";
-import type { Commit } from "../../storage.ts";
-import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
+import { composeChunk, hashOf, recordOf, withFrames } from "../format/chunk.ts";
 import type { Chunk, Reclaimed, TimedEvents } from "../format/chunk.ts";
 import {
   chunkKey,
@@ -19,7 +18,7 @@ import {
   checksumBytes,
   seal,
 } from "../format/keys.ts";
-import { composePosting, postingRecordsBytesMax, type Posting } from "../format/posting.ts";
+import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
 import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
 import type { Operation } from "../kv/kv.ts";
 import type { StreamRun } from "../state/hot-records.ts";
@@ -65,27 +64,39 @@ export interface ChunkDraft extends TimedEvents {
 
 /** A term while a commit is composed. */
 interface OpenTerm extends TermUpdate {
+  /** As of the last posting that was composed. Its number is 0 before the term's first one. */
   head: TermHead;
-  /** The events of the present chunk that have the term. */
-  ordinals: number[];
+  number: TermNumber;
   /** The index of the term in the first event that has it, and that event's position. */
   readonly place: number;
   readonly bornAt: number;
 }
 
-export function composeCommit(store: OpenStore, commit: Commit): Promise<ComposedCommit> {
-  return composeChunks(store, commit.after.position, cutIntoChunks(commit));
+/** A term of a chunk, and which of the chunk's events have it. */
+interface ChunkTerm {
+  readonly term: OpenTerm;
+  readonly ordinals: number[];
 }
 
-/** Composes chunks at the positions directly after `after`, in order. */
+/** A chunk and what it was made of. */
+interface ChunkParts {
+  readonly chunk: Chunk;
+  readonly events: readonly CommitEvent[];
+  readonly streams: ReadonlyMap<string, OpenTerm>;
+}
+
+/** Composes chunks at the positions directly after the head, in order. */
 export async function composeChunks(
   store: OpenStore,
-  after: number,
   drafts: readonly ChunkDraft[],
 ): Promise<ComposedCommit> {
-  const { all, byEvent } = await termsOf(drafts);
-  const heads = await store.terms.load(store.kv, all, after);
-  for (let i = 0; i < all.length; i++) (all[i] as OpenTerm).head = heads[i] as TermHead;
+  const { all, streams, byDraft } = await termsOf(drafts);
+  const heads = await store.terms.load(store.kv, all, store.head.position);
+  for (let i = 0; i < all.length; i++) {
+    const term = all[i] as OpenTerm;
+    term.head = heads[i] as TermHead;
+    term.number = term.head.number || termNumber(term.bornAt, term.place);
+  }
 
   const operations: Operation[] = [];
   const chunks: Chunk[] = [];
@@ -93,7 +104,8 @@ export async function composeChunks(
   let headHash = store.headHash;
   /** Others get the thread now and then: a large commit is composed for a while. */
   let sinceTurn = 0;
-  for (const { events, recordedAt, reclaimed } of drafts) {
+  for (let i = 0; i < drafts.length; i++) {
+    const { events, recordedAt, reclaimed } = drafts[i] as ChunkDraft;
     let chunk = composeChunk(events, recordedAt, headHash);
     if (reclaimed !== undefined) {
       const frames = events.map(({ frame }) => frame);
@@ -103,9 +115,8 @@ export async function composeChunks(
     chunks.push(chunk);
     operations.push([chunkKey(chunk.last), chunk.value]);
     sinceTurn += chunkPostings;
-    for (const open of inChunkOf(events, byEvent)) {
-      const streams = streamsToName(chunk, events, open, byEvent);
-      putPosting({ operations, runs }, chunk, { events, streams }, open);
+    for (const chunkTerm of byDraft[i] as ChunkTerm[]) {
+      putPosting({ operations, runs }, { chunk, events, streams }, chunkTerm);
       if (++sinceTurn < postingsPerTurn) continue;
       sinceTurn = 0;
       await setImmediate();
@@ -117,8 +128,10 @@ export async function composeChunks(
 
 interface OpenTerms {
   readonly all: readonly OpenTerm[];
-  /** The terms of each event. */
-  readonly byEvent: ReadonlyMap<CommitEvent, readonly OpenTerm[]>;
+  /** Those of them that are streams, by name. */
+  readonly streams: ReadonlyMap<string, OpenTerm>;
+  /** The terms of each draft, in the order of their first events. */
+  readonly byDraft: readonly ChunkTerm[][];
 }
 
 async function termsOf(drafts: readonly ChunkDraft[]): Promise<OpenTerms> {
@@ -129,83 +142,52 @@ async function termsOf(drafts: readonly ChunkDraft[]): Promise<OpenTerms> {
     [TermKind.type]: new Map(),
     [TermKind.tag]: new Map(),
   };
-  const opened = (kind: TermKind, name: string, bornAt: number, place: number): OpenTerm => {
-    let open = known[kind].get(name);
-    if (open !== undefined) return open;
-    open = { kind, name, head: noTerm, ordinals: [], place, bornAt };
-    known[kind].set(name, open);
-    all.push(open);
-    return open;
-  };
-  const byEvent = new Map<CommitEvent, OpenTerm[]>();
+  const byDraft: ChunkTerm[][] = [];
   let sinceTurn = 0;
   for (const { events } of drafts) {
-    for (const event of events) {
-      const { stream, type, tags, position } = event;
-      const terms: OpenTerm[] = [];
+    const inChunk = new Map<OpenTerm, ChunkTerm>();
+    const [{ position: first }] = events as readonly [CommitEvent];
+    const enter = (kind: TermKind, name: string, bornAt: number, place: number): void => {
+      let term = known[kind].get(name);
+      if (term === undefined) {
+        term = { kind, name, head: noTerm, number: 0, place, bornAt };
+        known[kind].set(name, term);
+        all.push(term);
+      }
+      const ordinal = bornAt - first;
+      const entered = inChunk.get(term);
+      if (entered === undefined) inChunk.set(term, { term, ordinals: [ordinal] });
+      else entered.ordinals.push(ordinal);
+    };
+    for (const { stream, type, tags, position } of events) {
       if (stream !== "") {
-        terms.push(opened(TermKind.stream, stream, position, 0));
-        terms.push(opened(TermKind.category, categoryOf(stream), position, 1));
+        enter(TermKind.stream, stream, position, 0);
+        enter(TermKind.category, categoryOf(stream), position, 1);
       }
-      terms.push(opened(TermKind.type, type, position, 2));
+      enter(TermKind.type, type, position, 2);
       for (let i = 0; i < tags.length; i++) {
-        terms.push(opened(TermKind.tag, tags[i] as string, position, 3 + i));
+        enter(TermKind.tag, tags[i] as string, position, 3 + i);
       }
-      byEvent.set(event, terms);
-      sinceTurn += terms.length * termPostings;
+      sinceTurn += (3 + tags.length) * termPostings;
       if (sinceTurn < postingsPerTurn) continue;
       sinceTurn = 0;
       await setImmediate();
     }
+    byDraft.push([...inChunk.values()]);
   }
-  return { all, byEvent };
-}
-
-/** The terms of a chunk's events, each with the events that have it. */
-function inChunkOf(events: readonly CommitEvent[], byEvent: OpenTerms["byEvent"]): OpenTerm[] {
-  const inChunk: OpenTerm[] = [];
-  for (let ordinal = 0; ordinal < events.length; ordinal++) {
-    for (const open of byEvent.get(events[ordinal] as CommitEvent) ?? []) {
-      if (open.ordinals.length === 0) inChunk.push(open);
-      open.ordinals.push(ordinal);
-    }
-  }
-  return inChunk;
-}
-
-/** The streams that a term's posting names. */
-function streamsToName(
-  chunk: Chunk,
-  events: readonly CommitEvent[],
-  { kind, head, ordinals }: OpenTerm,
-  byEvent: OpenTerms["byEvent"],
-): TermNumber[] {
-  if (kind === TermKind.stream || ordinals.length > namedEventsMax) return [];
-  const isRare = head.count <= Math.max(namedAlways, chunk.first * namedShare);
-  if (!isRare || chunk.records.length < namingChunkBytesMin) return [];
-  const streams: TermNumber[] = [];
-  for (const ordinal of ordinals) {
-    const event = events[ordinal] as CommitEvent;
-    if (event.stream === "") return [];
-    streams.push(numberOf(byEvent.get(event)?.[0] as OpenTerm));
-  }
-  return streams;
-}
-
-function numberOf({ head, bornAt, place }: OpenTerm): TermNumber {
-  return head.number || termNumber(bornAt, place);
+  return { all, streams: known[TermKind.stream], byDraft };
 }
 
 /** A term's posting for a chunk, and the entry of a term that begins with it. */
 function putPosting(
   { operations, runs }: { operations: Operation[]; runs: CommittedRun[] },
-  chunk: Chunk,
-  { events, streams }: { events: readonly CommitEvent[]; streams: readonly TermNumber[] },
-  open: OpenTerm,
+  parts: ChunkParts,
+  chunkTerm: ChunkTerm,
 ): void {
-  const { kind, head, ordinals } = open;
-  const number = numberOf(open);
-  if (head.number === 0) operations.push(termEntry(open, number));
+  const { chunk, events } = parts;
+  const { term, ordinals } = chunkTerm;
+  const { kind, head, number } = term;
+  if (head.number === 0) operations.push(termEntry(term, number));
   const key = postingKey(number, chunk.last);
   const isStream = kind === TermKind.stream;
   const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
@@ -214,50 +196,73 @@ function putPosting(
   const isTold = !isAnyLost && (isStream || among === ordinals.length);
   const removedRecords = isTold ? among : 0;
   const isKept = isStream && removedRecords === 0 && !isAnyLost;
-  const frames = isKept ? framesToKeep(events, ordinals) : [];
-  const previous = head.lastChunk;
-  const posting = { before: head.count, ordinals, previous, streams, removedRecords };
-  const value = composePosting(key, chunk, posting, frames);
+  const kept = isKept ? recordsToKeep(events, ordinals) : undefined;
+  const before = head.count;
+  const isLarge = chunk.records.length >= namingChunkBytesMin;
+  const streams = isLarge ? streamsToName(parts, chunkTerm) : noStreams;
+  const posting = { before, ordinals, previous: head.lastChunk, streams, removedRecords };
+  const value = composePosting(key, chunk, posting, kept?.frames);
   operations.push([key, value]);
-  if (isStream) {
-    // What not every read of a stream returns is not kept in memory.
-    const isHidden = ordinals.some((each) => isSystemName((events[each] as CommitEvent).type));
-    runs.push({ number, run: isHidden ? undefined : runOf(chunk, posting, value, frames) });
-  }
+  if (isStream) runs.push({ number, run: kept && runOf(kept, before, value) });
   const last = chunk.first + (ordinals.at(-1) as number);
-  open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
-  open.ordinals = [];
+  term.head = { number, count: before + ordinals.length, lastChunk: chunk.last, last };
 }
 
-/** The records in a posting's value. Undefined: it has none. */
-function runOf(
-  chunk: Chunk,
-  { before, ordinals }: Pick<Posting, "before" | "ordinals">,
-  value: Uint8Array,
-  frames: readonly Uint8Array[],
-): StreamRun | undefined {
-  if (frames.length === 0) return undefined;
-  const ends: number[] = [];
-  const positions: number[] = [];
-  let end = 0;
-  for (let i = 0; i < frames.length; i++) {
-    ends.push((end += (frames[i] as Uint8Array).length));
-    positions.push(chunk.first + (ordinals[i] as number));
-  }
-  const last = value.length - checksumBytes;
-  return { before, positions, ends, frames: value.subarray(last - end, last) };
-}
+const noStreams: readonly TermNumber[] = [];
 
-/** A stream's records go along with its posting, unless they are long. */
-function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[]): Uint8Array[] {
-  const frames: Uint8Array[] = [];
-  let bytes = 0;
+/** The streams that the posting of a term names. */
+function streamsToName(
+  { chunk, events, streams }: ChunkParts,
+  { term: { kind, head }, ordinals }: ChunkTerm,
+): readonly TermNumber[] {
+  if (kind === TermKind.stream || ordinals.length > namedEventsMax) return noStreams;
+  if (head.count > Math.max(namedAlways, chunk.first * namedShare)) return noStreams;
+  const named: TermNumber[] = [];
   for (const ordinal of ordinals) {
-    const { frame } = events[ordinal] as CommitEvent;
-    frames.push(frame);
-    bytes += frame.length;
+    const term = streams.get((events[ordinal] as CommitEvent).stream);
+    if (term === undefined) return noStreams;
+    named.push(term.number);
   }
-  return bytes <= postingRecordsBytesMax ? frames : [];
+  return named;
+}
+
+/** Records of a stream that go along with its posting. */
+interface KeptRecords {
+  readonly frames: Uint8Array[];
+  readonly positions: number[];
+  /** Where each frame ends, one behind the other. */
+  readonly ends: number[];
+  /** Whether some of them are not returned by every read of the stream. */
+  isHidden: boolean;
+}
+
+/** Undefined: they are long, and in the chunk only. */
+function recordsToKeep(
+  events: readonly CommitEvent[],
+  ordinals: readonly number[],
+): KeptRecords | undefined {
+  const kept: KeptRecords = { frames: [], positions: [], ends: [], isHidden: false };
+  let end = 0;
+  for (const ordinal of ordinals) {
+    const { frame, position, type } = events[ordinal] as CommitEvent;
+    end += frame.length;
+    kept.frames.push(frame);
+    kept.positions.push(position);
+    kept.ends.push(end);
+    kept.isHidden ||= isSystemName(type);
+  }
+  return end <= postingRecordsBytesMax ? kept : undefined;
+}
+
+/** The records as they lie in their posting's value. Undefined: they are not kept in memory. */
+function runOf(
+  { positions, ends, isHidden }: KeptRecords,
+  before: number,
+  value: Uint8Array,
+): StreamRun | undefined {
+  if (isHidden) return undefined;
+  const end = value.length - checksumBytes;
+  return { before, positions, ends, frames: value.subarray(end - (ends.at(-1) as number), end) };
 }
 
 function removedAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {

@@ -13,6 +13,7 @@ import type {
   StorageIdentity,
   StorageWatcher,
 } from "../../storage.ts";
+import { cutIntoChunks } from "../format/chunk.ts";
 import { Avoided, type AvoidedRange } from "../kv/avoided.ts";
 import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
@@ -30,7 +31,7 @@ import {
 } from "../state/open-store.ts";
 import { KnownKeys } from "../state/known-keys.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
-import { composeCommit, type CommittedRun, type ComposedCommit } from "./commit.ts";
+import { composeChunks, type CommittedRun, type ComposedCommit } from "./commit.ts";
 import { composeSideValues, getSideValues, listSideValues } from "./side-values.ts";
 import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
 import type { GuardOptions, GuardParts } from "./write-guard.ts";
@@ -208,7 +209,7 @@ async function commitDurably(
   const { after, events, recordedAt, sideValues } = commit;
   if (after.position !== store.head.position) return "stale";
   const beside = sideValues && (await composeSideValues(store, sideValues, options.clock()));
-  const composed = await composeCommit(store, commit);
+  const composed = await composeChunks(store, cutIntoChunks(commit));
   if (beside !== undefined) composed.operations.push(...beside);
   if (own !== undefined) composed.operations.push(...own.also);
   await storeDurably(parts, { composed, events, recordedAt, stored: own?.stored });
