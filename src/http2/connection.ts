@@ -5,7 +5,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { certificateOf, peerOf } from "../sockets/peer.ts";
 import { pieceBytesMax, type ReadPace } from "../sockets/read-pace.ts";
-import type { Budget, Http2Options } from "./api.ts";
+import type { Budget } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output, type OwnConnection } from "./output.ts";
 import { errorCode, Http2Error, ping, preface, setting, sizes, type, uint32 } from "./protocol.ts";
@@ -16,16 +16,11 @@ const ignore = (): void => {};
 const refusedPerTurn = 64;
 
 /** What the connections of a server share. */
-export interface ConnectionParts {
-  readonly options: Http2Options;
-  readonly limits: Http2Limits;
-  readonly pace: ReadPace;
-}
+export type ConnectionOptions = OwnConnection["options"] & { readonly pace: ReadPace };
 
 export class Connection implements OwnConnection {
   readonly peer: string;
-  readonly options: Http2Options;
-  readonly limits: Http2Limits;
+  readonly options: ConnectionOptions;
   readonly budget: Budget;
   readonly output: Output;
   private readonly socket: Socket;
@@ -33,7 +28,8 @@ export class Connection implements OwnConnection {
   private readonly receiver: Receiver;
   /** `drained`: the client knows which stream is the last. `closing`: what it sends is ignored. */
   private phase: "open" | "draining" | "drained" | "closing" = "open";
-  private prefaceBytes = 0;
+  /** The part of the preface that has arrived. Undefined: all of it has. */
+  private preface: Buffer | undefined = Buffer.alloc(0);
   private ownBytes = 0;
   private peerCertificate: X509Certificate | undefined;
   /** For each time limit, since when its condition holds. */
@@ -41,36 +37,28 @@ export class Connection implements OwnConnection {
   private wasHeard = false;
   private wasPinged = false;
   private isOld = false;
-  private readonly pace: ReadPace;
   /** Its turn to read has not come: the socket may hold a piece. */
   private isPaced = false;
-  /** It speaks another protocol, and is handed over. */
-  private isLeaving = false;
 
-  constructor(socket: Socket, { options, limits, pace }: ConnectionParts, onGone: () => void) {
+  constructor(socket: Socket, options: ConnectionOptions, onGone: () => void) {
+    const { connectionAgeMs, connectionBytes } = options.limits;
     this.socket = socket;
     this.peer = peerOf(socket);
     this.options = options;
-    this.limits = limits;
-    this.pace = pace;
     this.onGone = onGone;
     this.budget = options.budgetOf(this);
     this.output = new Output(socket, this);
     this.receiver = new Receiver(this);
     // Connections that began together do not end together.
-    const aheadMs = (Math.random() - 0.5) * 0.2 * limits.connectionAgeMs;
+    const aheadMs = (Math.random() - 0.5) * 0.2 * connectionAgeMs;
     this.since.set("connectionAgeMs", performance.now() - aheadMs);
-    socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
-    if (this.budget.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
+    socket.on("data", this.read).on("end", this.end).on("close", this.gone).on("error", ignore);
+    if (this.budget.take(connectionBytes)) this.ownBytes = connectionBytes;
     else this.destroy("budget");
   }
 
   get certificate(): X509Certificate | undefined {
     return (this.peerCertificate ??= certificateOf(this.socket));
-  }
-
-  get mayOpen(): boolean {
-    return this.phase === "open" || this.phase === "draining";
   }
 
   /** `isMore`: the rest of what was asked for in an earlier turn. */
@@ -100,6 +88,7 @@ export class Connection implements OwnConnection {
   drained(): void {
     if (this.phase !== "draining") return;
     this.phase = "drained";
+    this.receiver.mayOpen = false;
     this.goAway(this.receiver.lastId, errorCode.noError);
     this.endWhenDone();
   }
@@ -120,12 +109,12 @@ export class Connection implements OwnConnection {
   }
 
   tick(now: number, seconds: number): void {
-    const { limits, receiver, phase, isOld } = this;
+    const { receiver, phase, isOld, wasHeard } = this;
+    const { keepaliveMs, connectionAgeMs } = this.options.limits;
     const { isSettled } = receiver;
     this.output.rest();
-    const isSilent = !this.wasHeard;
     this.wasHeard = false;
-    this.wasPinged &&= isSilent;
+    this.wasPinged &&= !wasHeard;
     const calm = errorCode.enhanceYourCalm;
     this.late("lingerMs", phase === "closing", now, () => this.socket.destroy());
     if (phase === "closing") return;
@@ -133,13 +122,13 @@ export class Connection implements OwnConnection {
     this.late("handshakeMs", !isSettled, now, (limit) => this.destroy(limit));
     this.late("keepaliveTimeoutMs", this.wasPinged, now, (limit) => this.destroy(limit));
     this.late("frameMs", receiver.isStuck(), now, (limit) => this.close(calm, limit));
-    const mayPing = limits.keepaliveMs > 0 && isSettled && isSilent && !this.wasPinged;
+    const mayPing = keepaliveMs > 0 && isSettled && !wasHeard && !this.wasPinged;
     this.late("keepaliveMs", mayPing, now, () => {
       this.wasPinged = true;
       this.output.numbers(type.ping, 0, 0, ping.keepalive);
     });
     for (const stream of receiver.streams.values()) this.attempt(() => stream.tick(now));
-    this.late("connectionAgeMs", limits.connectionAgeMs > 0, now, () => {
+    this.late("connectionAgeMs", connectionAgeMs > 0, now, () => {
       this.isOld = isSettled;
       if (isSettled) this.drain();
     });
@@ -157,12 +146,12 @@ export class Connection implements OwnConnection {
     const since = this.since.get(limit) ?? now;
     if (!holds) this.since.delete(limit);
     else this.since.set(limit, since);
-    if (holds && now - since >= this.limits[limit]) work(limit);
+    if (holds && now - since >= this.options.limits[limit]) work(limit);
   }
 
   forget({ id, headerBytes }: Parameters<OwnConnection["forget"]>[0], isAwaited: boolean): void {
     this.receiver.streams.delete(id);
-    this.budget.give(this.limits.streamBytes + headerBytes);
+    this.budget.give(this.options.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
     if (this.phase === "drained") this.endWhenDone();
   }
@@ -182,58 +171,51 @@ export class Connection implements OwnConnection {
     this.wasHeard = true;
     if (this.phase === "closing") return;
     this.attempt(() => {
-      const frames = this.prefaceBytes < preface.length ? this.begin(bytes) : bytes;
-      if (frames !== undefined) this.receiver.read(frames);
+      if (this.preface === undefined) this.receiver.read(bytes);
+      else this.begin(this.preface, bytes);
     });
     if (this.output.isOverfull) this.socket.pause();
-    if (!this.pace.took(bytes.length)) this.awaitTurn();
+    if (!this.options.pace.took(bytes.length)) this.awaitTurn();
   };
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
   private awaitTurn(): void {
-    if (
-      this.isPaced ||
-      this.isLeaving ||
-      this.phase === "closing" ||
-      !this.budget.take(pieceBytesMax)
-    )
-      return;
+    if (this.isPaced || this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
     this.isPaced = true;
     this.socket.pause();
-    this.pace.wait(() => {
+    this.options.pace.wait(() => {
       this.isPaced = false;
       this.budget.give(pieceBytesMax);
       this.resume();
     });
   }
 
-  /** Reads the preface. Returns the bytes after it. */
-  private begin(bytes: Buffer): Buffer | undefined {
-    const from = this.prefaceBytes;
-    const end = Math.min(preface.length, from + bytes.length);
-    if (preface.compare(bytes, 0, end - from, from, end) !== 0) {
-      this.handOver(Buffer.concat([preface.subarray(0, from), bytes]));
-      return undefined;
-    }
-    this.prefaceBytes = end;
-    if (end < preface.length) return undefined;
-    const { limits } = this;
-    this.output.settings([
+  /** Reads the preface, and the frames after it. */
+  private begin(before: Buffer, read: Buffer): void {
+    const bytes = Buffer.concat([before, read]);
+    const length = Math.min(bytes.length, preface.length);
+    if (preface.compare(bytes, 0, length, 0, length) !== 0) return this.handOver(bytes);
+    this.preface = length < preface.length ? bytes : undefined;
+    if (this.preface !== undefined) return;
+    const { limits } = this.options;
+    const settings = new Map<number, number>([
       [setting.maxConcurrentStreams, limits.concurrentStreamsMax],
       [setting.initialWindowSize, limits.streamWindowBytes],
       [setting.maxHeaderListSize, limits.headerListBytesMax],
     ]);
+    const payload = [...settings].map((each) => uint32(...each).subarray(2));
+    this.output.frame(type.settings, 0, 0, Buffer.concat(payload));
     this.receiver.giveBack(limits.connectionWindowBytes - sizes.initialWindow);
-    return bytes.subarray(end - from);
+    this.receiver.read(bytes.subarray(length));
   }
 
   private handOver(firstBytes: Buffer): void {
     const { socket, options } = this;
     if (options.onOtherProtocol === undefined) return this.destroy("preface");
-    socket.pause().off("data", this.read).off("end", this.ended);
-    this.isLeaving = true;
+    socket.pause().off("data", this.read).off("end", this.end);
+    this.isPaced = true;
     // In its turn: hundreds of clients may begin at once.
-    this.pace.wait(() => {
+    options.pace.wait(() => {
       if (socket.destroyed) return;
       socket.off("close", this.gone).off("error", ignore);
       this.gone();
@@ -250,22 +232,19 @@ export class Connection implements OwnConnection {
     if (!this.output.isOverfull && !this.isPaced) this.socket.resume();
   }
 
-  /** A client that closes its sending side is gone: no client waits on a half-closed connection. */
-  private readonly ended = (): void => {
-    if (this.phase !== "closing") this.end();
-  };
-
   private endWhenDone(): void {
     if (this.receiver.streams.size === 0) this.end();
   }
 
-  private end(): void {
+  /** Also if the client closes its sending side: no client waits on a half-closed connection. */
+  private readonly end = (): void => {
+    if (this.phase === "closing") return;
     this.stop();
     this.output.end();
     // Later data is read and ignored. Otherwise the socket would send a reset, which may overtake
     // GOAWAY.
     this.socket.resume();
-  }
+  };
 
   private readonly gone = (): void => {
     this.stop();

@@ -50,10 +50,9 @@ export class HeaderDecoder<Meaning> {
 
   /** Decodes a block, or finds the result of an equal one. Throws COMPRESSION_ERROR. */
   meaning(block: Buffer): Meaning {
-    if (block.length > knownBlockBytesMax) return this.meaningOf(this.decode(block));
     for (const { bytes, meaning } of this.known) if (bytes.equals(block)) return meaning;
     const meaning = this.meaningOf(this.decode(block));
-    if (this.hasChanged) return meaning;
+    if (this.hasChanged || block.length > knownBlockBytesMax) return meaning;
     if (this.known.length >= knownBlocksMax) this.known.length = 0;
     this.known.push({ bytes: Buffer.from(block), meaning });
     return meaning;
@@ -146,13 +145,12 @@ export class HeaderDecoder<Meaning> {
 
   /** RFC 7541, section 5.2. */
   private text(): string {
-    const first = this.block[this.at];
-    if (first === undefined) throw failure("a text that is cut off");
+    const isHuffman = (this.block[this.at] as number) >= 0x80;
     const length = this.integer(7);
     const start = this.at;
     this.at += length;
     if (this.at > this.block.length) throw failure("a text that is cut off");
-    if (first < 0x80) return this.block.toString("latin1", start, this.at);
+    if (!isHuffman) return this.block.toString("latin1", start, this.at);
     const text = decodeHuffman(this.block, start, this.at);
     if (text === undefined) throw failure("an invalid Huffman code");
     return text;

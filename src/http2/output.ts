@@ -14,7 +14,10 @@ import { flag, Http2Error, sizes, type, uint32 } from "./protocol.ts";
 const chunkBytes = 16 * 1024;
 /** Longer payloads are not copied. */
 export const copiedBytesMax = 2 * 1024;
-/** How many answers get `onSent` in one turn of the event loop because windows have opened. */
+/**
+ * Answers with nothing unsent whose turn comes in one turn of the event loop: together, their
+ * handlers must not read more than the windows allow to send.
+ */
 const invitedPerTurn = 8;
 const none: Buffer = Buffer.alloc(0);
 /** A change of the dynamic table's size to 0: the client may change it, but we do not use it. */
@@ -27,18 +30,14 @@ export interface Answer {
   sendWindow: number;
   readonly unsentBytes: number;
   readonly isBlocked: boolean;
-  /** Its turn has come. */
+  /** Its turn has come: sends one frame, if anything is unsent. */
   send(): void;
-  onSent(): void;
 }
 
 /** A connection, as its parts use it. */
 export interface OwnConnection extends Http2Connection {
-  readonly options: Http2Options;
-  readonly limits: Http2Limits;
+  readonly options: Http2Options & { readonly limits: Http2Limits };
   readonly output: Output;
-  /** Whether the client may open streams. */
-  readonly mayOpen: boolean;
   /** Tells the client that the connection ends, and which stream is the last. */
   drain(): void;
   drained(): void;
@@ -54,8 +53,8 @@ export interface OwnConnection extends Http2Connection {
 
 export class Output {
   /** What the client lets us send: on each new stream at first, and on all streams together. */
-  streamWindow = sizes.initialWindow;
-  sendWindow = sizes.initialWindow;
+  streamWindow: number = sizes.initialWindow;
+  sendWindow: number = sizes.initialWindow;
   /** Bytes that the socket has not taken: those that wait here, and those that it is writing. */
   bytes = 0;
   /** Frames with a part of an answer that were sent since this was looked at. */
@@ -64,10 +63,10 @@ export class Output {
   private readonly connection: OwnConnection;
   /** Answers that wait for their turn. */
   private readonly ready = new Set<Answer>();
-  /** Those that wait for a window: to send what is unsent or, without that, to get `onSent`. */
+  /** Answers that wait for a window. */
   private readonly waiting = new Set<Answer>();
-  private isPumping = false;
-  private isInviting = false;
+  /** Windows have opened, for some that wait. */
+  private hasWidened = false;
   private chunk = none;
   /** The part of the chunk from `from` to `at` is in no piece yet. */
   private from = 0;
@@ -88,107 +87,74 @@ export class Output {
 
   /** Nothing more is read, because that might make even more output. */
   get isOverfull(): boolean {
-    return this.bytes >= 2 * this.connection.limits.outputBytesMax;
+    return this.bytes >= 2 * this.connection.options.limits.outputBytesMax;
   }
 
   private get isFull(): boolean {
-    return this.bytes >= this.connection.limits.outputBytesMax;
+    return this.bytes >= this.connection.options.limits.outputBytesMax;
   }
 
-  /** Whether an answer may be sent at once, because nothing is before it. */
+  /** Whether data may be sent at once, because none is before it. */
   get isFree(): boolean {
-    return this.ready.size === 0 && !this.isPumping && !this.isFull;
+    return this.ready.size === 0 && !this.isFull;
   }
 
-  /** What the answer has to send is sent when its turn comes; data when a window is open, too. */
+  /** The answer gets a turn once its windows are open. */
   enqueue(answer: Answer): void {
-    if (answer.unsentBytes > 0 && answer.isBlocked) this.waiting.add(answer);
-    else this.ready.add(answer);
-    this.pump();
+    (answer.isBlocked ? this.waiting : this.ready).add(answer);
+    this.turnSoon();
   }
 
-  /** The answer gets `onSent` when the windows are open. */
-  awaitWindow(answer: Answer): void {
-    this.waiting.add(answer);
-  }
-
-  private pump(): void {
-    if (this.isPumping) return;
-    this.isPumping = true;
-    // An answer with more to send is added again, behind the others.
-    for (const answer of this.ready) {
-      if (this.isFull) break;
-      this.ready.delete(answer);
-      answer.send();
-    }
-    this.isPumping = false;
-  }
-
-  /** The answer is over. */
+  /** The answer needs no turn any more. */
   forget(answer: Answer): void {
     this.ready.delete(answer);
     this.waiting.delete(answer);
   }
 
-  /** The client has enlarged the window of an answer; undefined: of the connection. */
-  widen(answer: Answer | undefined, increment: number): void {
-    const widened = answer ?? this;
-    widened.sendWindow += increment;
-    if (widened.sendWindow > sizes.windowMax) throw overflow(answer?.id);
-    if (answer !== undefined) this.goOn([answer]);
-    // More of them in one turn wait for its end: a client may give thousands of answers what they
-    // want byte by byte.
-    else if (!this.isInviting) this.goOn(this.waiting);
-  }
-
-  /** The client has changed the windows of all streams. */
-  changeStreamWindow(size: number, answers: Iterable<Answer>): void {
-    const change = size - this.streamWindow;
-    this.streamWindow = size;
-    for (const answer of answers) {
-      answer.sendWindow += change;
-      if (answer.sendWindow > sizes.windowMax) throw overflow();
-    }
-    this.goOn(this.waiting);
-  }
-
-  /** Sends what the windows of these answers allow, and soon invites those that wait for that. */
-  private goOn(answers: Iterable<Answer>): void {
-    this.sendSome(answers);
-    this.inviteSoon();
-  }
-
-  private sendSome(answers: Iterable<Answer>): void {
-    for (const answer of answers) {
-      if (answer.unsentBytes === 0 || answer.isBlocked) continue;
-      this.waiting.delete(answer);
-      this.ready.add(answer);
-    }
-    this.pump();
-  }
-
-  private inviteSoon(): void {
-    if (this.isInviting || this.waiting.size === 0) return;
-    this.isInviting = true;
-    setImmediate(() => this.connection.attempt(() => this.invite()));
-  }
-
   /**
-   * Calls `onSent` of a few answers in each turn, because together they must not read more than the
-   * windows allow to send.
+   * The client has changed these windows: of answers, or of the connection, which is `this`. It may
+   * give thousands of answers what they want byte by byte, so they are looked at once in a turn.
    */
-  private invite(): void {
-    this.isInviting = false;
-    this.sendSome(this.waiting);
-    let count = 0;
-    for (const answer of this.waiting) {
-      if (this.sendWindow <= 0) return;
-      if (answer.isBlocked) continue;
-      if (++count > invitedPerTurn) return this.inviteSoon();
-      this.waiting.delete(answer);
-      answer.onSent();
+  widen(changed: Iterable<{ sendWindow: number }>, change: number, id = 0): void {
+    for (const each of changed) {
+      each.sendWindow += change;
+      if (each.sendWindow > sizes.windowMax) throw new Http2Error("flowControl", "2^31 - 1", id);
     }
+    this.hasWidened = true;
+    this.turnSoon();
   }
+
+  private turnSoon(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    setImmediate(this.turn);
+  }
+
+  /** Sends what windows and socket allow by the end of a turn of the event loop. */
+  private readonly turn = (): void => {
+    this.isScheduled = false;
+    if (this.hasWidened || this.ready.size > 0) this.connection.attempt(this.sendSome);
+    this.write();
+  };
+
+  private readonly sendSome = (): void => {
+    const { ready, waiting } = this;
+    for (const answer of this.hasWidened ? waiting : []) {
+      if (answer.isBlocked) continue;
+      waiting.delete(answer);
+      ready.add(answer);
+    }
+    this.hasWidened = false;
+    let invitedCount = 0;
+    // An answer with more to send is added again, behind the others.
+    for (const answer of ready) {
+      if (this.isFull) return;
+      if (answer.unsentBytes === 0 && ++invitedCount > invitedPerTurn) return this.turnSoon();
+      ready.delete(answer);
+      if (answer.isBlocked) waiting.add(answer);
+      else answer.send();
+    }
+  };
 
   /** Adds the head of a frame. Its payload must follow. */
   private head(frameType: number, flags: number, id: number, length: number): void {
@@ -198,9 +164,7 @@ export class Output {
     chunk[this.at + 4] = flags;
     this.at = chunk.writeUInt32BE(id, this.at + 5);
     this.bytes += sizes.head;
-    if (this.isScheduled || this.writingBytes > 0) return;
-    this.isScheduled = true;
-    setImmediate(this.write);
+    if (this.writingBytes === 0) this.turnSoon();
   }
 
   /** Adds a frame. */
@@ -212,11 +176,6 @@ export class Output {
   /** Adds a frame without flags whose payload are these 32-bit numbers. */
   numbers(frameType: number, id: number, ...values: readonly number[]): void {
     this.frame(frameType, 0, id, uint32(...values));
-  }
-
-  settings(settings: readonly (readonly [name: number, value: number])[]): void {
-    const payload = settings.map(([name, value]) => uint32(name, value).subarray(2));
-    this.frame(type.settings, 0, 0, Buffer.concat(payload));
   }
 
   /** Adds the head of a frame of an answer's data, whose `payload` must follow. */
@@ -248,15 +207,14 @@ export class Output {
 
   headers(id: number, headers: HeaderBlock, endStream: boolean): void {
     const encoded = (headers.encoded ??= hpackOf(headers.fields));
-    let block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
+    const block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
     this.hasSentHeaders = true;
     this.partFrames++;
-    let [frameType, flags]: [number, number] = [type.headers, endStream ? flag.endStream : 0];
-    for (; block.length > sizes.payloadMax; block = block.subarray(sizes.payloadMax)) {
-      this.frame(frameType, flags, id, block.subarray(0, sizes.payloadMax));
-      [frameType, flags] = [type.continuation, 0];
+    for (let at = 0; at === 0 || at < block.length; at += sizes.payloadMax) {
+      const [frameType, flags] = at > 0 ? [type.continuation, 0] : [type.headers, +endStream];
+      const endHeaders = at + sizes.payloadMax < block.length ? 0 : flag.endHeaders;
+      this.frame(frameType, flags | endHeaders, id, block.subarray(at, at + sizes.payloadMax));
     }
-    this.frame(frameType, flags | flag.endHeaders, id, block);
   }
 
   /** Sends what waits, then closes the sending side. */
@@ -304,8 +262,7 @@ export class Output {
     this.from = this.at;
   }
 
-  private readonly write = (): void => {
-    this.isScheduled = false;
+  private write(): void {
     if (this.writingBytes > 0 || this.isEnded) return;
     this.cut();
     const { pieces, socket } = this;
@@ -319,7 +276,7 @@ export class Output {
     for (const piece of pieces) socket.write(piece);
     socket.write(last, this.written);
     if (pieces.length > 0) socket.uncork();
-  };
+  }
 
   private readonly written = (): void => {
     const wasOverfull = this.isOverfull;
@@ -328,12 +285,7 @@ export class Output {
     this.writingHeld = this.writingBytes = 0;
     if (this.isEnded) return;
     if (this.bytes === 0) this.from = this.at = 0;
-    if (this.ready.size > 0) this.connection.attempt(() => this.pump());
     if (wasOverfull) this.connection.resume();
-    this.write();
+    this.turn();
   };
-}
-
-function overflow(id = 0): Http2Error {
-  return new Http2Error("flowControl", "a window of more than 2^31 - 1 bytes", id);
 }

@@ -2,17 +2,15 @@
 
 export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 /** In bytes. */
-export const sizes: Readonly<
-  Record<"head" | "payloadMax" | "initialWindow" | "windowMax", number>
-> = {
+export const sizes = {
   /** Of a frame: length (3 bytes), type, flags, stream (4 bytes). */
   head: 9,
   /** Of a frame: the server neither allows nor sends more. */
   payloadMax: 16_384,
   initialWindow: 65_535,
   /** Also the mask of a stream's identifier: the bit before it means nothing. */
-  windowMax: 2 ** 31 - 1,
-};
+  windowMax: 0x7fff_ffff,
+} as const;
 
 export const type = {
   data: 0,

@@ -19,24 +19,26 @@ interface Block {
 
 const none: Buffer = Buffer.alloc(0);
 const headersTooLarge = encodeHeaders([[":status", "431"]]);
-/** The length of the payload, by frame type, where it is fixed. */
-const fixedBytes: Readonly<Record<number, number>> = {
-  [type.priority]: 5,
-  [type.resetStream]: 4,
-  [type.ping]: 8,
-  [type.windowUpdate]: 4,
-};
-/** Frames of the connection; all others but WINDOW_UPDATE are of streams. */
-const connectionTypes: ReadonlySet<number> = new Set([type.settings, type.ping, type.goAway]);
-/** Frames that count more, less or nothing, by what they do. All others are control frames. */
-const countedApart = new Set<number>([type.data, type.headers, type.continuation]);
 const awaitedCount = 1_024;
+
+/**
+ * For a type of frame: of what it is, how much of the control frames' allowance it takes in any
+ * case, the length of its payload where that is fixed, and what handles it.
+ */
+type Rule = readonly [
+  of: "stream" | "connection" | "either",
+  cost: 0 | 1,
+  bytes: number | undefined,
+  handle: (to: Receiver, id: number, flags: number, payload: Buffer) => void,
+];
 
 export class Receiver {
   readonly streams = new Map<number, Stream>();
   /** The client's SETTINGS are there. */
   isSettled = false;
   lastId = 0;
+  /** The client may open streams. */
+  mayOpen = true;
   private readonly connection: OwnConnection;
   private readonly limits: Http2Limits;
   private readonly decoder: HeaderDecoder<RequestHead>;
@@ -48,22 +50,21 @@ export class Receiver {
   /** Streams that ended before the client knew. More frames of them may arrive. */
   private readonly awaited = new Set<number>();
   /** Bytes that the client may send, and bytes to return to its window. */
-  private window = sizes.initialWindow;
+  private window: number = sizes.initialWindow;
   private returnedBytes = 0;
   /**
    * What is left of the allowances: requests that are reset, and frames without a part of a request
    * or an answer. Each frame with one adds to the latter.
    */
-  private readonly left: { resetsBurst: number; controlFramesBurst: number };
+  private readonly left: Record<"resetsBurst" | "controlFramesBurst", number>;
   /** Whether frames have arrived since the last check. */
   private hasMoved = false;
 
   constructor(connection: OwnConnection) {
     this.connection = connection;
-    this.limits = connection.limits;
+    this.limits = connection.options.limits;
     this.decoder = new HeaderDecoder(this.limits, requestHead);
-    const { resetsBurst, controlFramesBurst } = this.limits;
-    this.left = { resetsBurst, controlFramesBurst };
+    this.left = { ...this.limits };
   }
 
   /** A frame or a header block has begun, and nothing of it has arrived since the last check. */
@@ -124,19 +125,21 @@ export class Receiver {
     const [kind, flags] = [frame[3] as number, frame[4] as number];
     const id = frame.readUInt32BE(5) & sizes.windowMax;
     const payload = frame.subarray(sizes.head);
+    const [of, cost, bytes, handle] = Receiver.rules[kind] ?? Receiver.unknown;
     this.hasMoved = true;
     if (this.block !== undefined && (kind !== type.continuation || id !== this.block.id)) {
       throw violation("a frame inside a block of headers");
     }
     if (!this.isSettled && kind !== type.settings) throw violation("no SETTINGS");
-    if (payload.length !== (fixedBytes[kind] ?? payload.length)) throw frameSize();
-    const isKnown = kind <= type.continuation && kind !== type.windowUpdate;
-    if (isKnown && connectionTypes.has(kind) !== (id === 0)) throw violation("stream");
+    if (payload.length !== (bytes ?? payload.length)) throw frameSize();
+    if (of !== "either" && (of === "stream") === (id === 0)) throw violation("stream");
+    this.spend(cost);
     try {
-      this.handle(kind, flags, id, payload);
+      handle(this, id, flags, payload);
     } catch (error) {
       if (!(error instanceof Http2Error) || error.id === 0) throw error;
-      this.spend(1, "resetsBurst");
+      const isRefused = error.code === errorCode.refusedStream;
+      this.spend(1, isRefused ? "controlFramesBurst" : "resetsBurst");
       this.connection.output.numbers(type.resetStream, id, error.code);
       const stream = this.streams.get(id);
       if (stream === undefined) this.await(id);
@@ -144,37 +147,21 @@ export class Receiver {
     }
   }
 
-  private handle(kind: number, flags: number, id: number, payload: Buffer): void {
-    if (!countedApart.has(kind)) this.spend(1);
-    switch (kind) {
-      case type.data:
-        return this.data(flags, id, payload);
-      case type.headers:
-        return this.headers(flags, id, payload);
-      case type.continuation:
-        return this.extend(payload, flags);
-      case type.resetStream:
-        return this.reset(id, payload.readUInt32BE(0));
-      case type.priority:
-        return checkDependency(id, payload);
-      case type.settings:
-        return this.settings(flags, payload);
-      case type.pushPromise:
-        throw violation("PUSH_PROMISE from a client");
-      case type.ping:
-        if ((flags & flag.ack) === 0) this.connection.output.frame(kind, flag.ack, 0, payload);
-        else if (payload.readUInt32BE(4) === ping.drain) this.connection.drained();
-        return;
-      case type.goAway:
-        if (payload.length < 8) throw frameSize();
-        this.connection.drain();
-        return this.connection.drained();
-      case type.windowUpdate:
-        return this.widen(id, payload.readUInt32BE(0) & sizes.windowMax);
-    }
-  }
+  private static readonly unknown: Rule = ["either", 1, undefined, () => {}];
+  private static readonly rules: readonly Rule[] = [
+    ["stream", 0, undefined, (to, id, flags, payload) => to.data(id, flags, payload)],
+    ["stream", 0, undefined, (to, id, flags, payload) => to.headers(id, flags, payload)],
+    ["stream", 1, 5, (_, id, _flags, payload) => void behindPriority(id, payload)],
+    ["stream", 1, 4, (to, id, _, payload) => to.reset(id, payload.readUInt32BE(0))],
+    ["connection", 1, undefined, (to, _, flags, payload) => to.settings(flags, payload)],
+    ["stream", 1, undefined, pushed],
+    ["connection", 1, 8, (to, _, flags, payload) => to.ping(flags, payload)],
+    ["connection", 1, undefined, (to, _, _flags, payload) => to.goAway(payload)],
+    ["either", 1, 4, (to, id, _, payload) => to.widen(id, payload.readUInt32BE(0))],
+    ["stream", 0, undefined, (to, _, flags, payload) => to.extend(flags, payload)],
+  ];
 
-  private data(flags: number, id: number, payload: Buffer): void {
+  private data(id: number, flags: number, payload: Buffer): void {
     const part = unpadded(flags, payload);
     this.window -= payload.length;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
@@ -185,22 +172,17 @@ export class Receiver {
     const isUseful = stream !== undefined && (part.length > 0 || endStream);
     this.spend(isUseful ? -this.limits.controlFramesEarned : 1);
     if (stream !== undefined) stream.receive(part, payload.length, endStream);
-    else if (!this.isLate(id)) {
-      this.connection.output.numbers(type.resetStream, id, errorCode.streamClosed);
-    }
+    else if (!this.isLate(id)) throw new Http2Error("streamClosed", "DATA of an old stream", id);
   }
 
-  private headers(flags: number, id: number, payload: Buffer): void {
+  private headers(id: number, flags: number, payload: Buffer): void {
     const part = unpadded(flags, payload);
-    const priorityBytes = (flags & flag.priority) === 0 ? 0 : 5;
-    if (part.length < priorityBytes) throw frameSize();
-    if (priorityBytes > 0) checkDependency(id, part);
     const endStream = (flags & flag.endStream) !== 0;
     this.block = { id, endStream, bytes: none, continuations: -1 };
-    this.extend(part.subarray(priorityBytes), flags);
+    this.extend(flags, (flags & flag.priority) === 0 ? part : behindPriority(id, part));
   }
 
-  private extend(part: Buffer, flags: number): void {
+  private extend(flags: number, part: Buffer): void {
     const { block, limits } = this;
     if (block === undefined) throw violation("CONTINUATION of nothing");
     if (++block.continuations > limits.continuationsMax) throw beyond("continuationsMax");
@@ -227,7 +209,7 @@ export class Receiver {
     if (id % 2 === 1 && id > this.lastId) {
       this.lastId = id;
       this.openedCount++;
-      if (head.problem === "malformed") throw violation("malformed", id);
+      if (!head.isSound) throw violation("malformed", id);
       return this.open(id, head, endStream);
     }
     if (this.isLate(id)) return this.spend(1);
@@ -239,33 +221,44 @@ export class Receiver {
     const { streams, connection } = this;
     const { options } = connection;
     const { concurrentStreamsMax, streamBytes, controlFramesEarned } = this.limits;
-    const isFull = streams.size >= concurrentStreamsMax || !connection.mayOpen;
+    const isFull = streams.size >= concurrentStreamsMax || !this.mayOpen;
     if (isFull || !connection.budget.take(streamBytes + head.bytes)) {
-      this.spend(1);
-      this.await(id);
-      return connection.output.numbers(type.resetStream, id, errorCode.refusedStream);
+      throw new Http2Error("refusedStream", "no room", id);
     }
     this.spend(-controlFramesEarned);
     const stream = new Stream(id, connection, head);
     streams.set(id, stream);
-    if (head.problem === undefined) stream.handler = options.onStream(stream);
-    else stream.respond(options.headersTooLarge ?? headersTooLarge, true);
+    if (head.isTooLarge) stream.respond(options.headersTooLarge ?? headersTooLarge, true);
+    else stream.handler = options.onStream(stream);
     if (endStream && !stream.isOver) stream.complete();
   }
 
   private reset(id: number, code: number): void {
     const stream = this.streams.get(id);
-    if (stream !== undefined) {
-      this.spend(1, "resetsBurst");
-      stream.lose(code, false);
-    } else this.isLate(id);
+    if (stream === undefined) return void this.isLate(id);
+    this.spend(1, "resetsBurst");
+    stream.lose(code, false);
   }
 
-  private widen(id: number, increment: number): void {
+  private ping(flags: number, payload: Buffer): void {
+    const { connection } = this;
+    if ((flags & flag.ack) === 0) connection.output.frame(type.ping, flag.ack, 0, payload);
+    else if (payload.readUInt32BE(4) === ping.drain) connection.drained();
+  }
+
+  private goAway(payload: Buffer): void {
+    if (payload.length < 8) throw frameSize();
+    this.connection.drain();
+    this.connection.drained();
+  }
+
+  private widen(id: number, value: number): void {
+    const increment = value & sizes.windowMax;
     const stream = this.streams.get(id);
     if (id !== 0 && stream === undefined) return void this.isLate(id);
     if (increment === 0) throw violation("WINDOW_UPDATE of 0", id);
-    this.connection.output.widen(stream, increment);
+    const { output } = this.connection;
+    output.widen([stream ?? output], increment, id);
   }
 
   private settings(flags: number, payload: Buffer): void {
@@ -281,7 +274,8 @@ export class Receiver {
       const [min, max, code] = settingBounds[name] ?? [0, Infinity, "protocol"];
       if (value < min || value > max) throw new Http2Error(code, `a setting ${name} of ${value}`);
       if (name === setting.initialWindowSize) {
-        output.changeStreamWindow(value, this.streams.values());
+        output.widen(this.streams.values(), value - output.streamWindow);
+        output.streamWindow = value;
       }
     }
     this.isSettled = true;
@@ -320,9 +314,18 @@ function unpadded(flags: number, payload: Buffer): Buffer {
   return payload.subarray(1, payload.length - padding);
 }
 
-/** Priorities are ignored, but no stream may depend on itself. Source: RFC 7540, section 5.3.1. */
-function checkDependency(id: number, priority: Buffer): void {
-  if ((priority.readUInt32BE(0) & sizes.windowMax) === id) throw violation("depends on itself");
+/**
+ * The payload behind its priority, which is ignored. No stream may depend on itself. Source: RFC
+ * 7540, section 5.3.1.
+ */
+function behindPriority(id: number, payload: Buffer): Buffer {
+  if (payload.length < 5) throw frameSize();
+  if ((payload.readUInt32BE(0) & sizes.windowMax) === id) throw violation("depends on itself");
+  return payload.subarray(5);
+}
+
+function pushed(): never {
+  throw violation("PUSH_PROMISE from a client");
 }
 
 function beyond(limit: keyof Http2Limits | "budget"): Http2Error {

@@ -11,16 +11,16 @@ export interface RequestHead {
    */
   readonly headers: ReadonlyMap<string, string>;
   readonly bytes: number;
-  /** The content length of the request. -1: it has none. */
+  /** The content length of the request. NaN: it has none. */
   readonly contentLength: number;
-  readonly problem: "malformed" | "too large" | undefined;
+  /** They are those of a request, as far as the limits let them be kept. */
+  readonly isSound: boolean;
+  readonly isTooLarge: boolean;
 }
 
-const pseudoHeaders = new Set([":method", ":scheme", ":path", ":authority"]);
+const pseudoHeader = /^:(method|scheme|path|authority)$/;
 /** Headers of HTTP/1 that describe the connection. HTTP/2 forbids them. */
-const connectionHeaders = new Set(
-  ["connection", "keep-alive", "proxy-connection", "transfer-encoding"].concat("upgrade"),
-);
+const connectionHeader = /^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade)$/;
 
 export function requestHead({ fields, bytes, isTooLarge }: FieldList): RequestHead {
   const headers = new Map<string, string>();
@@ -30,18 +30,16 @@ export function requestHead({ fields, bytes, isTooLarge }: FieldList): RequestHe
     const { name, value } = field;
     const before = headers.get(name);
     const isPseudo = name.startsWith(":");
-    if (isPseudo) sound &&= !regular && before === undefined && pseudoHeaders.has(name);
+    if (isPseudo) sound &&= !regular && before === undefined && pseudoHeader.test(name);
     else regular = true;
     sound &&= field.isSound && isAllowed(field);
     if (before === undefined) headers.set(name, value);
     else if (name === "content-length") sound &&= value === before;
     else headers.set(name, before + (name === "cookie" ? "; " : ", ") + value);
   }
-  const length = headers.get("content-length");
-  const contentLength = length === undefined ? -1 : Number(length);
-  sound &&= isTooLarge || isComplete(headers);
-  const problem = sound ? (isTooLarge ? "too large" : undefined) : "malformed";
-  return { headers, bytes, contentLength, problem };
+  const contentLength = Number(headers.get("content-length") ?? Number.NaN);
+  const isSound = sound && (isTooLarge || isComplete(headers));
+  return { headers, bytes, contentLength, isSound, isTooLarge };
 }
 
 /** Whether the trailers of a request are valid. */
@@ -52,7 +50,7 @@ export function areTrailers({ fields }: FieldList): boolean {
 function isAllowed({ name, value }: Field): boolean {
   if (name === "te") return value === "trailers";
   if (name === "content-length") return /^\d{1,15}$/.test(value);
-  return !connectionHeaders.has(name);
+  return !connectionHeader.test(name);
 }
 
 function isComplete(headers: ReadonlyMap<string, string>): boolean {

@@ -1,17 +1,16 @@
 // The server: it accepts connections, looks at their times, and stops.
 
 import type { AddressInfo, ListenOptions, Socket } from "node:net";
+import { setTimeout } from "node:timers/promises";
 import type { TlsOptions } from "node:tls";
 import { Listener } from "../sockets/listener.ts";
 import { ReadPace } from "../sockets/read-pace.ts";
 import type { Http2Options } from "./api.ts";
-import { Connection } from "./connection.ts";
-import { defaultHttp2Limits, type Http2Limits } from "./limits.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { defaultHttp2Limits } from "./limits.ts";
 
 export class Http2Server {
-  readonly options: Http2Options;
-  readonly limits: Http2Limits;
-  readonly pace = new ReadPace();
+  private readonly options: ConnectionOptions;
   private readonly listener: Listener;
   private readonly connections = new Set<Connection>();
   private readonly timer: NodeJS.Timeout;
@@ -19,16 +18,14 @@ export class Http2Server {
   private whenEmpty: (() => void) | undefined;
 
   constructor(options: Http2Options) {
-    this.options = options;
-    this.limits = { ...defaultHttp2Limits, ...options.limits };
+    const limits = { ...defaultHttp2Limits, ...options.limits };
+    this.options = { ...options, limits, pace: new ReadPace() };
     this.listener = new Listener({
-      limits: this.limits,
+      ...this.options,
       protocols: options.onOtherProtocol === undefined ? ["h2"] : ["h2", "http/1.1"],
-      networkOf: (peer) => options.networkOf?.(peer),
       onSocket: (socket) => this.accept(socket),
-      onRefusal: (reason, peer) => options.onRefusal?.(reason, peer),
     });
-    this.timer = setInterval(() => this.tick(), this.limits.tickMs).unref();
+    this.timer = setInterval(() => this.tick(), limits.tickMs).unref();
   }
 
   get connectionCount(): number {
@@ -53,24 +50,19 @@ export class Http2Server {
   async stop(graceMs: number, others?: Promise<unknown>): Promise<number> {
     this.listener.stop();
     for (const connection of this.connections) connection.drain();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, graceMs);
-      this.whenEmpty = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.noteEmpty();
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.whenEmpty = resolve;
+    this.noteEmpty();
+    await Promise.race([promise, setTimeout(graceMs, undefined, { ref: false })]);
     await others;
     clearInterval(this.timer);
     const count = this.connections.size;
-    for (const connection of this.connections) connection.destroy();
     this.listener.destroy();
     return count;
   }
 
   private accept(socket: Socket): void {
-    const connection = new Connection(socket, this, () => {
+    const connection = new Connection(socket, this.options, () => {
       this.connections.delete(connection);
       this.noteEmpty();
     });

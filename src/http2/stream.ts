@@ -18,12 +18,11 @@ export class Stream implements Http2Stream, Answer {
   handler: StreamHandler | undefined;
   /** What the client lets us send. */
   sendWindow: number;
-  /** The answer: its headers and its trailers until they are sent, and what is unsent between. */
-  private head: HeaderBlock | undefined;
-  private trailers: HeaderBlock | undefined;
+  /** What is unsent of the answer. Behind it come the trailers, if it `isEnding`. */
   private readonly pieces: Uint8Array[] = [];
   unsentBytes = 0;
   private isEnding = false;
+  private trailers: HeaderBlock | undefined;
   private hasAnswered = false;
   /** Something was sent since the last tick. */
   private hasSent = false;
@@ -34,7 +33,7 @@ export class Stream implements Http2Stream, Answer {
   /** Bytes that the client may send, and bytes to return to its window. */
   private window: number;
   private returnedBytes = 0;
-  /** The missing bytes of a request with a content length. -1: it has none. */
+  /** The missing bytes of a request with a content length. NaN: it has none. */
   private awaitedBytes: number;
   /** The rest of the request is dropped. `droppedBytes` of it were. */
   private isDropping = false;
@@ -47,7 +46,7 @@ export class Stream implements Http2Stream, Answer {
     this.headers = head.headers;
     this.headerBytes = head.bytes;
     this.awaitedBytes = head.contentLength;
-    this.window = connection.limits.streamWindowBytes;
+    this.window = connection.options.limits.streamWindowBytes;
     this.sendWindow = connection.output.streamWindow;
   }
 
@@ -61,7 +60,7 @@ export class Stream implements Http2Stream, Answer {
   }
 
   awaitWindow(): void {
-    if (!this.isOver) this.connection.output.awaitWindow(this);
+    if (!this.isOver) this.connection.output.enqueue(this);
   }
 
   take(bytes: number): boolean {
@@ -85,17 +84,15 @@ export class Stream implements Http2Stream, Answer {
   allow(bytes: number): void {
     if (this.isOver || this.hasEnded) return;
     this.returnedBytes += bytes;
-    if (this.returnedBytes < this.connection.limits.streamWindowBytes / 2) return;
+    if (this.returnedBytes < this.connection.options.limits.streamWindowBytes / 2) return;
     this.window += this.returnedBytes;
     this.connection.output.numbers(type.windowUpdate, this.id, this.returnedBytes);
     this.returnedBytes = 0;
   }
 
   respond(headers: HeaderBlock, endStream = false): void {
-    if (this.isOver) return;
-    this.head = headers;
-    this.isEnding = endStream;
-    this.wake();
+    if (endStream) this.end(headers);
+    else if (!this.isOver) this.connection.output.headers(this.id, headers, false);
   }
 
   write(...pieces: readonly Uint8Array[]): boolean {
@@ -144,7 +141,7 @@ export class Stream implements Http2Stream, Answer {
     if (this.isOver || this.isEnding) return;
     this.trailers = trailers;
     this.isEnding = true;
-    this.wake();
+    if (this.unsentBytes === 0) this.sendEnd();
   }
 
   reset(code: number): void {
@@ -159,16 +156,12 @@ export class Stream implements Http2Stream, Answer {
     if (this.hasEnded) throw new Http2Error("streamClosed", "DATA behind the end", this.id);
     this.window -= flowBytes;
     if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
-    if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
+    if ((this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
     if (flowBytes > bytes) this.allow(flowBytes - bytes);
     if (bytes > 0 && !this.isDropping && !this.take(bytes)) this.refuse();
     if (this.isDropping) this.drop(bytes);
     else if (bytes > 0) this.handler?.onData(part);
     if (endStream && !this.isOver) this.complete();
-  }
-
-  onSent(): void {
-    this.handler?.onSent();
   }
 
   /** The client has ended the request. */
@@ -187,31 +180,8 @@ export class Stream implements Http2Stream, Answer {
     if (!this.hasAnswered) this.handler?.onReset(code);
   }
 
-  /** Headers and trailers need no window, only a turn. */
-  private wake(): void {
-    const { output } = this.connection;
-    if (this.unsentBytes === 0 && output.isFree) this.send();
-    else output.enqueue(this);
-  }
-
-  /** Sends its headers, a frame of data, or its end, as its turn has come. */
   send(): void {
-    const { head } = this;
-    const { output } = this.connection;
-    const isAll = this.isEnding && this.trailers === undefined && this.unsentBytes === 0;
-    this.head = undefined;
-    if (head !== undefined) output.headers(this.id, head, isAll);
-    if (this.unsentBytes > 0 && !this.isBlocked) this.sendData();
-    if (this.isOver) return;
-    if (this.unsentBytes > 0) return output.enqueue(this);
-    if (!this.isEnding) return;
-    if (this.trailers !== undefined) output.headers(this.id, this.trailers, true);
-    else if (head === undefined || !isAll) output.frame(type.data, flag.endStream, this.id);
-    this.answered();
-  }
-
-  /** Sends one frame of the waiting data. */
-  private sendData(): void {
+    if (this.unsentBytes === 0) return this.handler?.onSent();
     const { pieces, sendWindow } = this;
     const { output } = this.connection;
     const bytes = Math.min(this.unsentBytes, sendWindow, output.sendWindow, sizes.payloadMax);
@@ -228,20 +198,25 @@ export class Stream implements Http2Stream, Answer {
       left -= part.length;
     }
     pieces.splice(0, count);
+    if (this.unsentBytes > 0) output.enqueue(this);
+    else if (this.isEnding) return this.sendEnd();
     this.handler?.onSent();
   }
 
   /** A reset right behind the answer would overtake the answer in some proxies. */
-  private answered(): void {
+  private sendEnd(): void {
+    const { output, options } = this.connection;
+    if (this.trailers === undefined) output.frame(type.data, flag.endStream, this.id);
+    else output.headers(this.id, this.trailers, true);
     this.hasAnswered = true;
     if (this.hasEnded) return this.finish(false);
     this.isDropping = true;
-    const { drainMs } = this.connection.limits;
-    this.dropTimer = setTimeout(() => this.reset(errorCode.noError), drainMs);
+    this.dropTimer = setTimeout(() => this.reset(errorCode.noError), options.limits.drainMs);
   }
 
   /** Drops what is not sent. */
   private discard(): void {
+    this.connection.output.forget(this);
     if (this.unsentBytes > 0) this.connection.budget.give(this.unsentBytes);
     this.unsentBytes = this.pieces.length = 0;
   }
@@ -249,10 +224,10 @@ export class Stream implements Http2Stream, Answer {
   /** Drops the rest of the request for a while, so that the client reads our answer. */
   private drop(bytes: number): void {
     this.droppedBytes += bytes;
-    if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.allow(bytes);
-    const code = this.hasAnswered ? errorCode.noError : errorCode.enhanceYourCalm;
-    this.connection.output.numbers(type.resetStream, this.id, code);
-    this.lose(code, true);
+    const { drainBytesMax } = this.connection.options.limits;
+    if (this.droppedBytes <= drainBytesMax) return this.allow(bytes);
+    const code = this.hasAnswered ? "noError" : "enhanceYourCalm";
+    throw new Http2Error(code, "drainBytesMax", this.id);
   }
 
   private wrongLength(): Http2Error {
@@ -262,8 +237,7 @@ export class Stream implements Http2Stream, Answer {
   private finish(isAwaited: boolean): void {
     this.isOver = true;
     clearTimeout(this.dropTimer);
-    if (this.unsentBytes > 0) this.discard();
-    this.connection.output.forget(this);
+    this.discard();
     this.connection.forget(this, isAwaited);
   }
 }

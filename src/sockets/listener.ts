@@ -15,12 +15,12 @@ export interface ListenerOptions {
   readonly limits: ListenerLimits;
   /** The protocols that are offered under TLS. */
   readonly protocols: readonly string[];
-  /** Whose sockets are counted together, by the peer. Undefined: those of one address. */
-  readonly networkOf: (peer: string) => string | undefined;
+  /** Whose sockets are counted together, by the peer. Absent: those of one address. */
+  networkOf?(peer: string): string;
   /** Takes an admitted socket, after its TLS handshake. */
   readonly onSocket: (socket: Socket) => void;
   /** Called when a peer is not accepted, or nobody can be. For logs. */
-  readonly onRefusal: (reason: string, peer: string) => void;
+  onRefusal?(reason: string, peer: string): void;
 }
 
 interface ListenerLimits {
@@ -59,7 +59,7 @@ export class Listener {
       server.listen({ backlog, ...where }, resolve);
     });
     server.removeAllListeners("error");
-    server.on("error", (error) => this.options.onRefusal(`accept: ${error.message}`, ""));
+    server.on("error", (error) => this.options.onRefusal?.(`accept: ${error.message}`, ""));
     this.servers.push(server);
     return server.address() as AddressInfo | string;
   }
@@ -89,7 +89,7 @@ export class Listener {
     server.on("secureConnection", onSocket);
     this.tlsServers.push(server);
     server.on("tlsClientError", (error, socket) => {
-      this.options.onRefusal(`TLS: ${error.message}`, peerOf(socket));
+      this.options.onRefusal?.(`TLS: ${error.message}`, peerOf(socket));
       socket.destroy();
     });
     return server;
@@ -97,14 +97,14 @@ export class Listener {
 
   /** Whether the limits allow another socket, and another one of this address. */
   private admit(socket: Socket): boolean {
-    const { limits, networkOf, onRefusal } = this.options;
+    const { limits } = this.options;
     const { connectionsMax, connectionsPerAddressMax } = limits;
     const peer = peerOf(socket);
-    const address = networkOf(peer) ?? socket.remoteAddress ?? "unix";
+    const address = this.options.networkOf?.(peer) ?? socket.remoteAddress ?? "unix";
     const count = this.countByAddress.get(address) ?? 0;
     const isFull = this.sockets.size >= connectionsMax;
     if (isFull || count >= connectionsPerAddressMax) {
-      onRefusal(isFull ? "connectionsMax" : "connectionsPerAddressMax", peer);
+      this.options.onRefusal?.(isFull ? "connectionsMax" : "connectionsPerAddressMax", peer);
       socket.destroy();
       return false;
     }

@@ -10,7 +10,7 @@ import { CountingBudget } from "./served.ts";
 const limits = { ...defaultHttp2Limits, outputBytesMax: 1_000_000 };
 const socketOf = (write: () => boolean) => ({ write, cork() {}, uncork() {} }) as unknown as Socket;
 const connectionWith = (budget: CountingBudget) =>
-  ({ limits, budget, resume() {}, attempt: (work: () => void) => work() }) as never;
+  ({ options: { limits }, budget, resume() {}, attempt: (work: () => void) => work() }) as never;
 
 test("windows that open byte by byte in one turn make it look at each answer few times", async () => {
   const output = new Output(
@@ -39,7 +39,7 @@ test("windows that open byte by byte in one turn make it look at each answer few
     output.enqueue(answer);
   }
   looks = 0;
-  for (let i = 0; i < 1_000; i++) output.widen(undefined, 1);
+  for (let i = 0; i < 1_000; i++) output.widen([output], 1);
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
   expect(sent).toBe(1_000);
   // 1,000 answers, not 1,000 answers for each of 1,000 frames.

@@ -12,7 +12,6 @@ test("as many connections wait for a busy server as it may have", async () => {
   const listener = new Listener({
     limits: { connectionsMax, connectionsPerAddressMax: connectionsMax, handshakeMs: 1_000 },
     protocols: [],
-    networkOf: () => undefined,
     onSocket() {},
     onRefusal() {},
   });
