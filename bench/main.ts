@@ -7,7 +7,7 @@ import { buildProduct, sources } from "./build.ts";
 import { startChild } from "./child.ts";
 import type { LoadJob, LoadResult } from "./load/job.ts";
 import { runFacts } from "./machine.ts";
-import { LoadFailed, Measurements, NotMeasured } from "./measure.ts";
+import { Measurements, NotMeasured } from "./measure.ts";
 import { help, parseOptions, type Options } from "./options.ts";
 import type { Sample, Workload } from "./probe.ts";
 import { comparePeers, peerStarts } from "./peers/compare.ts";
@@ -23,6 +23,7 @@ import {
   type Round,
   type RunFacts,
 } from "./rows.ts";
+import { LoadFailed } from "./samples.ts";
 import { Stores } from "./stores.ts";
 import { workloads } from "./workloads.ts";
 

@@ -11,10 +11,11 @@ import type { LevelJob, LevelResult } from "./limits/level-chunks.ts";
 import type { NoopShape } from "./limits/noop-server.ts";
 import type { SyncJob, SyncResult } from "./limits/data-sync.ts";
 import { payloadBytes } from "./load/events.ts";
-import type { LoadJob, LoadResult, Part, PartResult, Protocol } from "./load/job.ts";
+import type { LoadJob, Part, Protocol } from "./load/job.ts";
 import { memoryOf } from "./load/proc.ts";
-import type { PartSample, Probe, Sample, Store } from "./probe.ts";
+import type { Probe, Sample, Store } from "./probe.ts";
 import { startProduct, type Product } from "./product.ts";
+import { partOf, sampleOf, shapeLike, withoutExpectation } from "./samples.ts";
 import { bytesOf, preload, type Load, type Stores } from "./stores.ts";
 import { beginTruncation, truncationFlags } from "./truncation.ts";
 
@@ -22,6 +23,9 @@ import { beginTruncation, truncationFlags } from "./truncation.ts";
 const storedEventBytes = 460;
 const loadBeforeKillMs = 1_500;
 const idleMs = 1_500;
+/** Measurements that a soak takes: a quarter of an hour, and the pause after it. */
+const soakTimes = 300;
+const soakRestMs = 120_000;
 /** The first load on a new server also warms up the code. */
 const firstWarmUpMs = 1_000;
 
@@ -34,6 +38,7 @@ export interface Foreign {
 }
 
 type ProductProbe = Extract<Probe, { readonly at: "product" }>;
+type SoakProbe = Extract<Probe, { readonly at: "soak" }>;
 
 /** A token for appends, in a file of its own. */
 async function newToken(folder: string): Promise<{ file: string; text: string }> {
@@ -61,11 +66,6 @@ export interface MeasureOptions {
 /** The probe cannot be measured here. The message is the reason, for people. */
 export class NotMeasured extends Error {
   override readonly name = "NotMeasured";
-}
-
-/** A load had refused, failed or short answers, so its figures do not count. */
-export class LoadFailed extends Error {
-  override readonly name = "LoadFailed";
 }
 
 export class Measurements {
@@ -115,6 +115,8 @@ export class Measurements {
         return bareStart();
       case "idle":
         return this.idle(probe.store);
+      case "soak":
+        return this.soak(probe);
       case "disk":
         return this.disk(probe.events);
     }
@@ -302,6 +304,21 @@ export class Measurements {
     return { parts: [], peak, ...(peak ? { megabytes: peak.rssBytes / 1e6 } : {}) };
   }
 
+  private async soak({ store, parts }: SoakProbe): Promise<Sample> {
+    this.refuseForeign("a soak");
+    const { host, port, pid } = await this.productOn(store);
+    const job = { host, port, protocol: "annals", parts: this.grouped(parts) } as const;
+    const measureMs = this.options.measureMs * soakTimes;
+    const sample = await this.run({ ...job, warmUpMs: 0, measureMs, serverPid: pid });
+    await sleep(soakRestMs);
+    const [most, after] = [sample.peak, memoryOf(pid)];
+    return {
+      ...sample,
+      ...(most && { megabytes: most.anonymousBytes / 1e6 }),
+      ...(after && { megabytesAfter: after.anonymousBytes / 1e6 }),
+    };
+  }
+
   private async disk(events: number): Promise<Sample> {
     this.refuseForeign("a folder");
     await this.settle();
@@ -320,73 +337,4 @@ async function bareStart(): Promise<Sample> {
   const seconds = (performance.now() - since) / 1_000;
   await child.stop();
   return { parts: [], seconds };
-}
-
-function withoutExpectation(part: Part): Part {
-  if (part.kind !== "calls" || part.expectEvents === undefined) return part;
-  const { expectEvents: _, ...rest } = part;
-  return rest;
-}
-
-/**
- * The answer sizes that were measured. If there are several parts: unary answers first, then
- * streams.
- */
-function shapeLike({ parts }: Sample, messageBytes: number | undefined): NoopShape {
-  const [first, second] = parts;
-  if (!first) throw new Error("no part to imitate");
-  const eventBytes = Math.round(first.bytesPerMessage / Math.max(1, first.eventsPerMessage));
-  const messageEvents =
-    messageBytes === undefined ? first.eventsPerMessage : messageBytes / eventBytes;
-  return {
-    answerBytes: Math.round(first.bytesPerCall),
-    readBytes: Math.round((second ?? first).bytesPerCall),
-    messageEvents: Math.max(1, Math.round(messageEvents)),
-    eventBytes,
-    messagesPerCall: Math.max(1, Math.round(first.messagesPerCall)),
-  };
-}
-
-interface Latency {
-  readonly p50: number;
-  readonly p99: number;
-  readonly p999: number;
-}
-
-function partOf(callsPerSecond: number, { p50, p99, p999 }: Latency, eventsPerSecond = 0) {
-  return {
-    callsPerSecond,
-    eventsPerSecond,
-    bytesPerCall: 0,
-    bytesPerMessage: 0,
-    eventsPerMessage: 0,
-    messagesPerCall: 0,
-    p50,
-    p99,
-    p999,
-  };
-}
-
-/** Throws LoadFailed. */
-function sampleOf({ parts, serverCpu, loadCpu, serverPeak }: LoadResult): Sample {
-  for (const { failed, firstFailure = "" } of parts) {
-    if (failed > 0) throw new LoadFailed(`${failed} calls failed, the first: ${firstFailure}`);
-  }
-  return { parts: parts.map(partSample), serverCpu, loadCpu, peak: serverPeak };
-}
-
-function partSample(part: PartResult): PartSample {
-  const calls = Math.max(1, part.calls);
-  const messages = Math.max(1, part.messages);
-  return {
-    callsPerSecond: part.calls / part.seconds,
-    eventsPerSecond: part.events / part.seconds,
-    bytesPerCall: part.receivedBytes / calls,
-    bytesPerMessage: part.receivedBytes / messages,
-    eventsPerMessage: part.events / messages,
-    messagesPerCall: part.messages / calls,
-    p50: part.p50,
-    p99: part.p99,
-    p999: part.p999,
-  };
 }

@@ -65,6 +65,8 @@ export type Probe =
   | { readonly at: "bare-start" }
   /** The memory of a server without clients. */
   | { readonly at: "idle"; readonly store: Store }
+  /** A load for three hundred measurements, and the memory of the server two minutes after. */
+  | { readonly at: "soak"; readonly store: Store; readonly parts: readonly Part[] }
   /** Bytes of a store's folder after a clean stop. */
   | { readonly at: "disk"; readonly events: number };
 
@@ -78,6 +80,8 @@ export type Figure =
   | "us"
   | "seconds"
   | "MB"
+  /** Memory that no file backs, two minutes after a load. */
+  | "MB after"
   | "bytes per payload byte";
 
 /** A figure of a probe. For a load: of one of its parts, or (absent) of all together. */
@@ -126,6 +130,7 @@ export interface Sample {
   readonly parts: readonly PartSample[];
   readonly seconds?: number;
   readonly megabytes?: number;
+  readonly megabytesAfter?: number;
   readonly bytesPerPayloadByte?: number;
   readonly serverCpu?: number | undefined;
   readonly loadCpu?: number | undefined;

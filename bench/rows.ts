@@ -136,6 +136,7 @@ function pick(round: Round, { probe, part, of, without }: Pick): number {
   if (!sample) throw new Error(`the probe ${probe} was not measured`);
   if (of === "seconds") return present(sample.seconds, of);
   if (of === "MB") return present(sample.megabytes, of);
+  if (of === "MB after") return present(sample.megabytesAfter, of);
   if (of === "bytes per payload byte") return present(sample.bytesPerPayloadByte, of);
   const parts = part === undefined ? sample.parts : sample.parts.slice(part, part + 1);
   if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);

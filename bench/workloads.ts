@@ -7,7 +7,7 @@ import { appends, conditional } from "./workloads/appends.ts";
 import { clients } from "./workloads/clients.ts";
 import { databases } from "./workloads/database.ts";
 import { byHttp } from "./workloads/http.ts";
-import { footprint, growth, starts } from "./workloads/life.ts";
+import { footprint, growth, soak, starts } from "./workloads/life.ts";
 import { besideKurrentdb } from "./workloads/kurrentdb.ts";
 import { readsOf } from "./workloads/reads.ts";
 import { beside, fanOuts, groupConsume } from "./workloads/together.ts";
@@ -34,5 +34,6 @@ export function workloads(scale: number): readonly Workload[] {
     starts(million, "quick"),
     starts(large, "long"),
     footprint(million),
+    soak(Math.round(million / 5)),
   ];
 }

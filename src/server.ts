@@ -24,6 +24,7 @@ import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
+import { collectWhenIdle } from "./process-memory.ts";
 import { CallMetrics } from "./observe/call-metrics.ts";
 import { together } from "./observe/observers.ts";
 import { beginTracing } from "./observe/tracing.ts";
@@ -109,7 +110,8 @@ async function serveBehind(
   open.storage = storage;
   parts.signal?.throwIfAborted();
   const { health, unwatch, wholeChanged } = watchedHealth(storage, following, environment);
-  Object.assign(open, { health, unwatch });
+  const work = (): number => storage.head().position + scheduler.doneCount;
+  Object.assign(open, { health, unwatch, uncollect: collectWhenIdle({ work }) });
   const plainLog = createEventLog({
     storage,
     limits,
@@ -340,6 +342,7 @@ interface OpenParts extends Awaited<ReturnType<typeof listenerOf>> {
   storage?: Storage;
   health?: HealthState;
   unwatch?: () => void;
+  uncollect?: () => void;
   log?: EventLog;
   http?: OperatorsHttp;
   forwarding?: Forwarding | undefined;
@@ -367,6 +370,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
     () => open.opening.stop(),
     () => logStopped,
     () => open.unwatch?.(),
+    () => open.uncollect?.(),
     () => open.forwarding?.close(),
     () => open.certificates?.close(),
     () => access?.close(),

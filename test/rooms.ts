@@ -247,7 +247,7 @@ export const rooms: Record<string, Room> = {
         "auditStream",
         "observe",
       ],
-      ["console", "options", "config", "logger", "version", "rpc", "peers"],
+      ["console", "options", "config", "logger", "memory", "version", "rpc", "peers"],
     ),
     packages: [],
   },

@@ -1,8 +1,9 @@
 // The life of a store: start, growth, memory and disk.
 
-import { nameCount } from "../load/events.ts";
+import { commonType, nameCount } from "../load/events.ts";
+import type { Part } from "../load/job.ts";
 import type { Form, Probe, RowSpec, Target, Workload } from "../probe.ts";
-import { one, unary, reads, figure, count, short } from "./words.ts";
+import { hundred, one, unary, reads, pipe, followers, figure, count, short } from "./words.ts";
 
 export function starts(events: number, form: Form): Workload {
   const size = count(events);
@@ -104,6 +105,48 @@ export function footprint(events: number): Workload {
         unit: "bytes per payload byte",
         value: figure("disk", "bytes per payload byte"),
         target: { of: "value", atMost: 2 },
+      },
+    ],
+  };
+}
+
+/**
+ * All kinds of calls at once, at rates that leave the server some room, so that every run has as
+ * many of each: some 3,000 events/s.
+ */
+export function soak(events: number): Workload {
+  const names = nameCount(events);
+  const [streams, tags] = [names, names];
+  const parts: Part[] = [
+    followers(10),
+    unary(one, 32, { perSecond: 400 }),
+    pipe(hundred, 8, { perSecond: 25 }),
+    unary({ verb: "append-on-condition", tags }, 16, { perSecond: 100 }),
+    reads({ verb: "read-stream", streams, zipf: true }, 16, { perSecond: 400 }),
+    reads({ verb: "read-stream", streams }, 8, { perSecond: 50 }),
+    reads({ verb: "read-tag", tags }, 8, { perSecond: 50 }),
+    reads({ verb: "read-type", type: commonType }, 1, { perSecond: 0.05 }),
+    reads({ verb: "read-all" }, 1, { perSecond: 0.05 }),
+    { ...unary(one, 8, { perSecond: 50 }), client: "http" },
+  ];
+  return {
+    name: "soak",
+    form: "long",
+    probes: { product: { at: "soak", store: { events, written: true }, parts } },
+    rows: [
+      {
+        workload: "soak-memory",
+        title: "A mixed load of 15 minutes: memory that no file backs, at most",
+        unit: "MB",
+        value: figure("product", "MB"),
+        target: { of: "value", atMost: 250 },
+      },
+      {
+        workload: "soak-memory-after",
+        title: "The same two minutes later",
+        unit: "MB",
+        value: figure("product", "MB after"),
+        target: { of: "value", atMost: 150 },
       },
     ],
   };

@@ -19,7 +19,7 @@ const addons = { x64: "classic-level.node", arm64: "classic-level.armv8.node" };
 const addonName = "classic-level.node";
 const addonLoader = resolve("scripts/packages/addon.cjs");
 /** The flags for Node's memory: as src/bin.ts. */
-const execArgv = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
+const execArgv = ["--max-semi-space-size=8", "--initial-old-space-size=64", "--expose-gc"];
 /** Marks the place in Node's executable that says whether it contains a program. */
 const fuse = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
 

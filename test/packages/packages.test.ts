@@ -310,6 +310,7 @@ interface Descriptor {
 
 describe("the image", () => {
   let layout = "";
+  let environmentOfImage: readonly string[] = [];
   const blob = ({ digest, size }: Descriptor): Buffer => {
     const bytes = readFileSync(join(layout, "blobs", digest.replace(":", "/")));
     expect(bytes.length).toBe(size);
@@ -346,6 +347,7 @@ describe("the image", () => {
       return `sha256:${createHash("sha256").update(plain).digest("hex")}`;
     });
     expect(config.rootfs.diff_ids).toEqual(unpacked);
+    environmentOfImage = config.config["Env"] as string[];
     expect(config.config).toMatchObject({
       User: "1000:1000",
       Entrypoint: ["annals"],
@@ -385,7 +387,9 @@ describe("the image", () => {
     expect(dirname(rootfs)).toBe(built);
     const inside = (...command: string[]): string[] =>
       ["/usr/sbin/chroot", "--userspec=1000:1000", rootfs, "/usr/local/bin/annals"].concat(command);
-    const environment = { ANNALS_DATA: "/data", TMPDIR: "/missing" };
+    const given = environmentOfImage.filter((variable) => /^(LD|MALLOC)_/.test(variable));
+    const settings = Object.fromEntries(given.map((each) => each.split(/=(.*)/).slice(0, 2)));
+    const environment = { ...settings, ANNALS_DATA: "/data", TMPDIR: "/missing" };
     const server = await machine.serve(inside("serve"), environment);
     await converse(machine, inside(), server);
     expect(readFileSync(`/proc/${server.pid}/maps`, "latin1")).toContain("/libjemalloc.so.2");

@@ -33,8 +33,8 @@ describe.runIf(process.platform === "linux")("the entry point", () => {
     expect(environ).toEqual(
       expect.arrayContaining(["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=262144"]),
     );
-    const flags = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
-    expect(command.slice(0, 2)).toEqual(flags);
+    const flags = ["--max-semi-space-size=8", "--initial-old-space-size=64", "--expose-gc"];
+    expect(command.slice(0, 3)).toEqual(flags);
     expect(command).toContain("serve");
   });
 
@@ -45,6 +45,22 @@ describe.runIf(process.platform === "linux")("the entry point", () => {
       expect.arrayContaining(["MALLOC_ARENA_MAX=3", "MALLOC_MMAP_THRESHOLD_=262144"]),
     );
     expect(command.join(" ")).not.toContain("semi-space");
+    expect(command).toContain("--expose-gc");
+  });
+
+  test("is not executed anew where the images have set everything", () => {
+    const given =
+      /^ENV (MALLOC(?:.*\\\n)*.*)$/m.exec(readFileSync("Dockerfile", "utf8"))?.[1] ?? "";
+    const settings = given.split(/[\s\\]+/);
+    expect(settings).toHaveLength(4);
+    const image = readFileSync("scripts/packages/image.mjs", "utf8");
+    for (const setting of settings) expect(image).toContain(`"${setting}"`);
+    const program = readFileSync("src/bin.ts", "utf8");
+    for (const setting of settings) {
+      const [name = "", value = ""] = setting.split(/=(.*)/);
+      expect(program).toContain(name);
+      expect(program).toContain(value);
+    }
   });
 
   test("is what npm start and the package's command run", () => {

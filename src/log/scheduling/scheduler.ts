@@ -53,6 +53,8 @@ export interface Gate {
 export class Scheduler {
   /** Pieces that wait, over all gates. */
   waitingCount = 0;
+  /** Pieces that were done, over all gates. */
+  doneCount = 0;
   /** The announced cost of the admitted pieces. */
   private insideBytes = 0;
   /** The cost of the finished pieces of this turn. */
@@ -92,6 +94,7 @@ export class Scheduler {
   finished(bytes: number, cost: number): void {
     this.insideBytes -= bytes;
     this.spentBytes += cost;
+    this.doneCount++;
     if (!this.turning) {
       this.turning = true;
       setImmediate(this.turn);

@@ -1,27 +1,20 @@
-// CRC-32C (Castagnoli), which LevelDB uses for its log records and table blocks, computed eight
-// bytes at a time. Node only provides the other CRC-32. Polynomial 0x1edc6f41, reflected.
+// CRC-32C (Castagnoli), which LevelDB uses for its log records and table blocks, computed sixteen
+// bytes at a time in words of four. Node only provides the other CRC-32. Polynomial 0x1edc6f41,
+// reflected.
 
-const tables: Uint32Array[] = [];
-for (let t = 0; t < 8; t++) {
-  const table = new Uint32Array(256);
-  for (let byte = 0; byte < 256; byte++) {
-    const before = t === 0 ? byte : ((tables[t - 1] as Uint32Array)[byte] as number);
-    let crc = before;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-    table[byte] = crc;
-  }
-  tables.push(table);
+import { endianness } from "node:os";
+
+/** Words are read as the machine has them. */
+const isLittleEndian = endianness() === "LE";
+
+/** What a byte adds that is followed by 0 to 15 others, 256 entries for each of them. */
+const table = new Int32Array(16 * 256);
+for (let at = 0; at < table.length; at++) {
+  const before = at < 256 ? at : (table[at - 256] as number);
+  let crc = before;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  table[at] = crc;
 }
-const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-];
 
 /** The CRC of `bytes[start..end)`. */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
@@ -30,26 +23,51 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
 
 /** Goes on from the state of earlier bytes; the CRC is the state inverted. It begins as `~0`. */
 export function extendCrc32c(state: number, bytes: Uint8Array, start: number, end: number): number {
+  // Words must be at whole addresses.
+  const toWords = Math.min(end, start + (-(bytes.byteOffset + start) & 3));
+  const words = isLittleEndian ? ((end - toWords) >>> 4) << 2 : 0;
+  const wordsEnd = toWords + words * 4;
+  let crc = byteByByte(state | 0, bytes, start, toWords);
+  if (words > 0)
+    crc = wordByWord(crc, new Int32Array(bytes.buffer, bytes.byteOffset + toWords, words));
+  return byteByByte(crc, bytes, wordsEnd, end);
+}
+
+function byteByByte(state: number, bytes: Uint8Array, start: number, end: number): number {
   let crc = state;
-  let at = start;
-  for (; at + 8 <= end; at += 8) {
-    const low =
-      crc ^
-      ((bytes[at] as number) |
-        ((bytes[at + 1] as number) << 8) |
-        ((bytes[at + 2] as number) << 16) |
-        ((bytes[at + 3] as number) << 24));
-    crc =
-      (t7[low & 0xff] as number) ^
-      (t6[(low >>> 8) & 0xff] as number) ^
-      (t5[(low >>> 16) & 0xff] as number) ^
-      (t4[low >>> 24] as number) ^
-      (t3[bytes[at + 4] as number] as number) ^
-      (t2[bytes[at + 5] as number] as number) ^
-      (t1[bytes[at + 6] as number] as number) ^
-      (t0[bytes[at + 7] as number] as number);
+  for (let at = start; at < end; at++) {
+    crc = (table[(crc ^ (bytes[at] as number)) & 0xff] as number) ^ (crc >>> 8);
   }
-  for (; at < end; at++) crc = (t0[(crc ^ (bytes[at] as number)) & 0xff] as number) ^ (crc >>> 8);
+  return crc;
+}
+
+/** Of whole groups of four words. */
+function wordByWord(state: number, words: Int32Array): number {
+  const t = table;
+  let crc = state;
+  for (let i = 0; i < words.length; i += 4) {
+    const a = crc ^ (words[i] as number);
+    const b = words[i + 1] as number;
+    const c = words[i + 2] as number;
+    const d = words[i + 3] as number;
+    crc =
+      (t[3840 + (a & 0xff)] as number) ^
+      (t[3584 + ((a >>> 8) & 0xff)] as number) ^
+      (t[3328 + ((a >>> 16) & 0xff)] as number) ^
+      (t[3072 + (a >>> 24)] as number) ^
+      (t[2816 + (b & 0xff)] as number) ^
+      (t[2560 + ((b >>> 8) & 0xff)] as number) ^
+      (t[2304 + ((b >>> 16) & 0xff)] as number) ^
+      (t[2048 + (b >>> 24)] as number) ^
+      (t[1792 + (c & 0xff)] as number) ^
+      (t[1536 + ((c >>> 8) & 0xff)] as number) ^
+      (t[1280 + ((c >>> 16) & 0xff)] as number) ^
+      (t[1024 + (c >>> 24)] as number) ^
+      (t[768 + (d & 0xff)] as number) ^
+      (t[512 + ((d >>> 8) & 0xff)] as number) ^
+      (t[256 + ((d >>> 16) & 0xff)] as number) ^
+      (t[d >>> 24] as number);
+  }
   return crc;
 }
 

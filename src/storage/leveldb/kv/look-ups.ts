@@ -3,7 +3,6 @@
 // therefore looked up synchronously, as long as none of them waits for the disk.
 
 import { performance } from "node:perf_hooks";
-import { resourceUsage } from "node:process";
 
 /** At most this many keys are looked up on the main thread: the chunks of a short query. */
 const keysAtOnceMax = 12;
@@ -30,7 +29,7 @@ export interface LookUpsParts {
 const measured: LookUpsParts = {
   nowMs: () => performance.now(),
   diskReads() {
-    const { majorPageFault, fsRead } = resourceUsage();
+    const { majorPageFault, fsRead } = process.resourceUsage();
     return majorPageFault + fsRead;
   },
 };

@@ -37,7 +37,7 @@ const bytesPerStream = 256;
 const ways = 8;
 
 interface Segment {
-  readonly bytes: Buffer;
+  readonly bytes: Buffer<ArrayBuffer>;
   readonly words: Float64Array;
 }
 
@@ -137,9 +137,20 @@ export class HotRecords {
     this.barrier = ++this.end;
   }
 
+  /** Forgets all streams, and gives their memory back. */
   clear(): void {
+    if (this.segmentCount === 0) return;
     this.newest.clear();
-    this.barrier = ++this.end;
+    // At once, where a collection would come late. Answers have copies.
+    for (const segment of this.segments) segment?.bytes.buffer.transfer(0);
+    this.segments.length = 0;
+    this.end = (Math.floor(this.end / this.segmentWords) + 1) * this.segmentWords;
+    this.lowest = this.barrier = this.end;
+  }
+
+  /** Grows whenever a stream is found or kept. */
+  get uses(): number {
+    return this.newest.uses;
   }
 
   /** How many events the stream had at the end of the piece. */
@@ -220,11 +231,11 @@ function newSegment(size: number): Segment {
 class NewestPieces {
   private readonly salt = (randomFillSync(new Uint32Array(1))[0] as number) | 1;
   private readonly mask: number;
-  private readonly numbers: Float64Array;
-  private readonly addresses: Float64Array;
+  private numbers: Float64Array;
+  private addresses: Float64Array;
   /** When each place was last used, by a count of uses that begins anew after 2^32. */
-  private readonly usedAt: Uint32Array;
-  private uses = 0;
+  private usedAt: Uint32Array;
+  uses = 0;
 
   constructor(streams: number) {
     const sets = 2 ** Math.max(1, Math.ceil(Math.log2(Math.max(1, streams / ways))));
@@ -275,9 +286,11 @@ class NewestPieces {
   }
 
   clear(): void {
-    this.numbers.fill(0);
-    this.addresses.fill(0);
-    this.usedAt.fill(0);
+    // Memory that was not written yet takes no room.
+    const { length } = this.numbers;
+    this.numbers = new Float64Array(length);
+    this.addresses = new Float64Array(length);
+    this.usedAt = new Uint32Array(length);
   }
 
   private setOf(number: TermNumber): number {

@@ -352,6 +352,7 @@ class Shard {
       this.nameAt[slot] = end;
       end += size;
     }
+    withRoom(from, 0);
     this.names = into;
     this.namesEnd = end;
     this.namesDead = 0;
@@ -359,14 +360,14 @@ class Shard {
 
   private enlarge(slots: number): void {
     this.slots = slots;
-    this.hashes = enlarged(this.hashes, new Uint32Array(slots));
-    this.nameAt = enlarged(this.nameAt, new Uint32Array(slots));
-    this.nameLength = enlarged(this.nameLength, new Uint16Array(slots));
-    this.used = enlarged(this.used, new Uint8Array(slots));
-    this.numbers = enlarged(this.numbers, new Float64Array(slots));
-    this.counts = enlarged(this.counts, new Float64Array(slots));
-    this.lastChunks = enlarged(this.lastChunks, new Float64Array(slots));
-    this.lasts = enlarged(this.lasts, new Float64Array(slots));
+    this.hashes = new Uint32Array(withRoom(this.hashes, slots));
+    this.nameAt = new Uint32Array(withRoom(this.nameAt, slots));
+    this.nameLength = new Uint16Array(withRoom(this.nameLength, slots));
+    this.used = new Uint8Array(withRoom(this.used, slots));
+    this.numbers = new Float64Array(withRoom(this.numbers, slots));
+    this.counts = new Float64Array(withRoom(this.counts, slots));
+    this.lastChunks = new Float64Array(withRoom(this.lastChunks, slots));
+    this.lasts = new Float64Array(withRoom(this.lasts, slots));
     // At least a third of the index is empty.
     this.index = new Int32Array(2 ** Math.ceil(Math.log2(slots * 1.5)));
     for (let slot = 0; slot < this.count; slot++) {
@@ -375,10 +376,13 @@ class Shard {
   }
 }
 
-function enlarged<T extends Uint8Array | Uint16Array | Uint32Array | Float64Array>(
-  from: T,
-  to: T,
-): T {
-  to.set(from);
-  return to;
+/**
+ * What is in an array, with room for so many elements. The memory that it had is free at once: a
+ * collection may come late.
+ */
+function withRoom(
+  { buffer, BYTES_PER_ELEMENT }: { buffer: ArrayBuffer; BYTES_PER_ELEMENT: number },
+  elements: number,
+): ArrayBuffer {
+  return buffer.transfer(elements * BYTES_PER_ELEMENT);
 }

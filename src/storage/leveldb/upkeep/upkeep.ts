@@ -1,5 +1,5 @@
 // What goes on beside reads and appends while a store is served: its files are watched, everything
-// is checked again and again, space is reclaimed, and memory is given back when nothing is written.
+// is checked again and again, space is reclaimed, and memory is given back when nothing is done.
 
 import type { LossGate } from "../folder/accepted-losses.ts";
 import type { FolderLock } from "../folder/folder-lock.ts";
@@ -7,7 +7,7 @@ import { addSuspect, clearSuspects } from "../folder/suspects.ts";
 import type { Engine } from "../write/engine.ts";
 import type { Delay } from "../write/write-guard.ts";
 import { startFolderWatch } from "./folder-watch.ts";
-import { startIdleFlush } from "./idle-flush.ts";
+import { startIdleMemory } from "./idle-memory.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./scrubber.ts";
 
@@ -66,13 +66,13 @@ export async function startUpkeep(parts: UpkeepParts): Promise<Upkeep> {
   }
   const { store, storage } = engine;
   const isAccepting = (): boolean => storage.writeState() === "accepting";
-  const flush = startIdleFlush({ ...parts, store, isAccepting });
+  const idle = startIdleMemory({ ...parts, store, isAccepting });
   const reclaimer = reclaim && startReclaimer({ ...engine, ...parts }, reclaim);
   return {
     scrubber,
     reclaimer,
     async stop() {
-      await Promise.all([watch.stop(), scrubber?.stop(), reclaimer?.stop(), flush.stop()]);
+      await Promise.all([watch.stop(), scrubber?.stop(), reclaimer?.stop(), idle.stop()]);
     },
   };
 }

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { decodeRecord } from "../../../../src/domain/record.ts";
 import { backUp } from "../../../../src/storage/leveldb/offline/backup.ts";
 import { openLevelStore, type LevelStore } from "../../../../src/storage/leveldb/open.ts";
-import { lookEveryMs } from "../../../../src/storage/leveldb/upkeep/idle-flush.ts";
+import { lookEveryMs } from "../../../../src/storage/leveldb/upkeep/idle-memory.ts";
 import { restore } from "../../../../src/storage/leveldb/offline/restore.ts";
 import type { ScrubberStatus } from "../../../../src/storage/leveldb/upkeep/scrubber.ts";
 import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-folder.ts";

@@ -21,7 +21,7 @@ import {
   verifyStore,
   type StoreTotals,
 } from "../../../../src/storage/leveldb/verify/verify-store.ts";
-import { lookEveryMs } from "../../../../src/storage/leveldb/upkeep/idle-flush.ts";
+import { lookEveryMs } from "../../../../src/storage/leveldb/upkeep/idle-memory.ts";
 import type { ScrubberStatus } from "../../../../src/storage/leveldb/upkeep/scrubber.ts";
 import { resealWithoutKind } from "../files/resealed-table.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
