@@ -34,6 +34,7 @@ export class Connection implements OwnConnection {
   private peerCertificate: X509Certificate | undefined;
   /** For each time limit, since when its condition holds. */
   private readonly since = new Map<keyof Http2Limits, number>();
+  private now = performance.now();
   private wasHeard = false;
   private wasPinged = false;
   private isOld = false;
@@ -51,7 +52,7 @@ export class Connection implements OwnConnection {
     this.receiver = new Receiver(this);
     // Connections that began together do not end together.
     const aheadMs = (Math.random() - 0.5) * 0.2 * connectionAgeMs;
-    this.since.set("connectionAgeMs", performance.now() - aheadMs);
+    this.since.set("connectionAgeMs", this.now - aheadMs);
     socket.on("data", this.read).on("end", this.end).on("close", this.gone).on("error", ignore);
     if (this.budget.take(connectionBytes)) this.ownBytes = connectionBytes;
     else this.destroy("budget");
@@ -90,7 +91,7 @@ export class Connection implements OwnConnection {
     this.phase = "drained";
     this.receiver.mayOpen = false;
     this.goAway(this.receiver.lastId, errorCode.noError);
-    this.endWhenDone();
+    if (this.receiver.streams.size === 0) this.end();
   }
 
   /** Sends GOAWAY with this code, resets all streams, and closes the connection. */
@@ -108,7 +109,8 @@ export class Connection implements OwnConnection {
     this.socket.destroy();
   }
 
-  tick(now: number, seconds: number): void {
+  tick(now: number): void {
+    this.now = now;
     const { receiver, phase, isOld, wasHeard } = this;
     const { keepaliveMs, connectionAgeMs } = this.options.limits;
     const { isSettled } = receiver;
@@ -116,44 +118,39 @@ export class Connection implements OwnConnection {
     this.wasHeard = false;
     this.wasPinged &&= !wasHeard;
     const calm = errorCode.enhanceYourCalm;
-    this.late("lingerMs", phase === "closing", now, () => this.socket.destroy());
+    this.late("lingerMs", phase === "closing", () => this.socket.destroy());
     if (phase === "closing") return;
-    receiver.refill(seconds);
-    this.late("handshakeMs", !isSettled, now, (limit) => this.destroy(limit));
-    this.late("keepaliveTimeoutMs", this.wasPinged, now, (limit) => this.destroy(limit));
-    this.late("frameMs", receiver.isStuck(), now, (limit) => this.close(calm, limit));
+    receiver.refill();
+    this.late("handshakeMs", !isSettled, (limit) => this.destroy(limit));
+    this.late("keepaliveTimeoutMs", this.wasPinged, (limit) => this.destroy(limit));
+    this.late("frameMs", receiver.isStuck(), (limit) => this.close(calm, limit));
     const mayPing = keepaliveMs > 0 && isSettled && !wasHeard && !this.wasPinged;
-    this.late("keepaliveMs", mayPing, now, () => {
+    this.late("keepaliveMs", mayPing, () => {
       this.wasPinged = true;
       this.output.numbers(type.ping, 0, 0, ping.keepalive);
     });
     for (const stream of receiver.streams.values()) this.attempt(() => stream.tick(now));
-    this.late("connectionAgeMs", connectionAgeMs > 0, now, () => {
+    this.late("connectionAgeMs", connectionAgeMs > 0, () => {
       this.isOld = isSettled;
       if (isSettled) this.drain();
     });
-    this.late("drainPingMs", phase === "draining", now, () => this.drained());
-    this.late("connectionAgeGraceMs", isOld, now, (limit) => this.close(errorCode.noError, limit));
+    this.late("drainPingMs", phase === "draining", () => this.drained());
+    this.late("connectionAgeGraceMs", isOld, (limit) => this.close(errorCode.noError, limit));
   }
 
   /** Runs what a time limit calls for when its condition has held for that time. */
-  private late(
-    limit: keyof Http2Limits,
-    holds: boolean,
-    now: number,
-    work: (limit: string) => void,
-  ): void {
-    const since = this.since.get(limit) ?? now;
+  private late(limit: keyof Http2Limits, holds: boolean, work: (limit: string) => void): void {
+    const since = this.since.get(limit) ?? this.now;
     if (!holds) this.since.delete(limit);
     else this.since.set(limit, since);
-    if (holds && now - since >= this.options.limits[limit]) work(limit);
+    if (holds && this.now - since >= this.options.limits[limit]) work(limit);
   }
 
   forget({ id, headerBytes }: Parameters<OwnConnection["forget"]>[0], isAwaited: boolean): void {
     this.receiver.streams.delete(id);
     this.budget.give(this.options.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
-    if (this.phase === "drained") this.endWhenDone();
+    if (this.phase === "drained" && this.receiver.streams.size === 0) this.end();
   }
 
   /** Runs work whose failure, by a client or a handler, ends this connection and no more. */
@@ -205,7 +202,7 @@ export class Connection implements OwnConnection {
     ]);
     const payload = [...settings].map((each) => uint32(...each).subarray(2));
     this.output.frame(type.settings, 0, 0, Buffer.concat(payload));
-    this.receiver.giveBack(limits.connectionWindowBytes - sizes.initialWindow);
+    this.receiver.openWindow();
     this.receiver.read(bytes.subarray(length));
   }
 
@@ -230,10 +227,6 @@ export class Connection implements OwnConnection {
 
   resume(): void {
     if (!this.output.isOverfull && !this.isPaced) this.socket.resume();
-  }
-
-  private endWhenDone(): void {
-    if (this.receiver.streams.size === 0) this.end();
   }
 
   /** Also if the client closes its sending side: no client waits on a half-closed connection. */

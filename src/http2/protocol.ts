@@ -66,7 +66,6 @@ export class Http2Error extends Error {
 
   constructor(code: keyof typeof errorCode, message: string, id = 0) {
     super(message);
-    this.name = "Http2Error";
     this.code = errorCode[code];
     this.id = id;
   }

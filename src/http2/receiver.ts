@@ -6,7 +6,7 @@ import { encodeHeaders } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 import type { OwnConnection } from "./output.ts";
 import { errorCode, flag, Http2Error, ping, setting, sizes, type } from "./protocol.ts";
-import { areTrailers, requestHead, type RequestHead } from "./request-headers.ts";
+import { requestHead, type RequestHead } from "./request-headers.ts";
 import { Stream } from "./stream.ts";
 
 /** The part of a header block that has arrived. */
@@ -49,9 +49,8 @@ export class Receiver {
   private openedCount = 0;
   /** Streams that ended before the client knew. More frames of them may arrive. */
   private readonly awaited = new Set<number>();
-  /** Bytes that the client may send, and bytes to return to its window. */
+  /** Bytes that the client may send. */
   private window: number = sizes.initialWindow;
-  private returnedBytes = 0;
   /**
    * What is left of the allowances: requests that are reset, and frames without a part of a request
    * or an answer. Each frame with one adds to the latter.
@@ -74,8 +73,9 @@ export class Receiver {
     return !hasMoved && (this.block !== undefined || this.held.length > 0);
   }
 
-  /** Refills the allowances for this many seconds. */
-  refill(seconds: number): void {
+  /** Refills the allowances, once in a tick. */
+  refill(): void {
+    const seconds = this.limits.tickMs / 1_000;
     this.spend(-this.limits.controlFramesPerSecond * seconds);
     this.spend(-this.limits.resetsPerSecond * seconds, "resetsBurst");
   }
@@ -88,13 +88,15 @@ export class Receiver {
     if (this.left[limit] < 0) throw beyond(limit);
   }
 
-  /** Returns this many bytes to the client's window of the connection. */
-  giveBack(bytes: number): void {
-    this.returnedBytes += bytes;
-    if (this.returnedBytes < this.limits.connectionWindowBytes / 2) return;
-    this.window += this.returnedBytes;
-    this.connection.output.numbers(type.windowUpdate, 0, this.returnedBytes);
-    this.returnedBytes = 0;
+  /**
+   * Opens the client's window of the connection again, when half of it is used: what is held of
+   * requests is bounded by the streams' windows and the budget.
+   */
+  openWindow(): void {
+    const { connectionWindowBytes } = this.limits;
+    if (this.window > connectionWindowBytes / 2) return;
+    this.connection.output.numbers(type.windowUpdate, 0, connectionWindowBytes - this.window);
+    this.window = connectionWindowBytes;
   }
 
   /** Remembers a stream that is over, because the client may not know. */
@@ -165,8 +167,7 @@ export class Receiver {
     const part = unpadded(flags, payload);
     this.window -= payload.length;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
-    // At once, because the stream's window and the budget bound what is held of the stream.
-    this.giveBack(payload.length);
+    this.openWindow();
     const endStream = (flags & flag.endStream) !== 0;
     const stream = this.streams.get(id);
     const isUseful = stream !== undefined && (part.length > 0 || endStream);
@@ -200,16 +201,16 @@ export class Receiver {
   /** Handles a complete header block: a request's headers or trailers. */
   private fields({ id, bytes, endStream }: Block): void {
     const stream = this.streams.get(id);
+    const head = this.decoder.meaning(bytes);
     if (stream !== undefined) {
-      const isSound = areTrailers(this.decoder.decode(bytes)) && endStream;
+      const isSound = head.areTrailers && endStream;
       if (!isSound && !stream.hasEnded) throw violation("trailers", id);
       return stream.complete();
     }
-    const head = this.decoder.meaning(bytes);
     if (id % 2 === 1 && id > this.lastId) {
       this.lastId = id;
       this.openedCount++;
-      if (!head.isSound) throw violation("malformed", id);
+      if (!head.isRequest) throw violation("malformed", id);
       return this.open(id, head, endStream);
     }
     if (this.isLate(id)) return this.spend(1);
@@ -219,17 +220,16 @@ export class Receiver {
 
   private open(id: number, head: RequestHead, endStream: boolean): void {
     const { streams, connection } = this;
-    const { options } = connection;
-    const { concurrentStreamsMax, streamBytes, controlFramesEarned } = this.limits;
-    const isFull = streams.size >= concurrentStreamsMax || !this.mayOpen;
-    if (isFull || !connection.budget.take(streamBytes + head.bytes)) {
+    const isFull = streams.size >= this.limits.concurrentStreamsMax || !this.mayOpen;
+    if (isFull || !connection.budget.take(this.limits.streamBytes + head.bytes)) {
       throw new Http2Error("refusedStream", "no room", id);
     }
-    this.spend(-controlFramesEarned);
+    this.spend(-this.limits.controlFramesEarned);
     const stream = new Stream(id, connection, head);
     streams.set(id, stream);
-    if (head.isTooLarge) stream.respond(options.headersTooLarge ?? headersTooLarge, true);
-    else stream.handler = options.onStream(stream);
+    if (head.isTooLarge)
+      stream.respond(connection.options.headersTooLarge ?? headersTooLarge, true);
+    else stream.handler = connection.options.onStream(stream);
     if (endStream && !stream.isOver) stream.complete();
   }
 
@@ -257,8 +257,7 @@ export class Receiver {
     const stream = this.streams.get(id);
     if (id !== 0 && stream === undefined) return void this.isLate(id);
     if (increment === 0) throw violation("WINDOW_UPDATE of 0", id);
-    const { output } = this.connection;
-    output.widen([stream ?? output], increment, id);
+    this.connection.output.widen([stream ?? this.connection.output], increment, id);
   }
 
   private settings(flags: number, payload: Buffer): void {
@@ -271,7 +270,7 @@ export class Receiver {
     output.frame(type.settings, flag.ack, 0);
     for (let at = 0; at < payload.length; at += 6) {
       const [name, value] = [payload.readUInt16BE(at), payload.readUInt32BE(at + 2)];
-      const [min, max, code] = settingBounds[name] ?? [0, Infinity, "protocol"];
+      const [min, max, code] = settingBounds.get(name) ?? [0, Infinity, "protocol"];
       if (value < min || value > max) throw new Http2Error(code, `a setting ${name} of ${value}`);
       if (name === setting.initialWindowSize) {
         output.widen(this.streams.values(), value - output.streamWindow);
@@ -289,13 +288,11 @@ export class Receiver {
 }
 
 /** The values that a client may set, and the error of others. */
-const settingBounds: Readonly<
-  Record<number, readonly [number, number, "protocol" | "flowControl"]>
-> = {
-  [setting.enablePush]: [0, 1, "protocol"],
-  [setting.initialWindowSize]: [0, sizes.windowMax, "flowControl"],
-  [setting.maxFrameSize]: [sizes.payloadMax, 2 ** 24 - 1, "protocol"],
-};
+const settingBounds = new Map<number, readonly [number, number, keyof typeof errorCode]>([
+  [setting.enablePush, [0, 1, "protocol"]],
+  [setting.initialWindowSize, [0, sizes.windowMax, "flowControl"]],
+  [setting.maxFrameSize, [sizes.payloadMax, 2 ** 24 - 1, "protocol"]],
+]);
 
 /** Where the frame that begins at `at` ends. Infinity: its head is not there yet. */
 function frameEnd(bytes: Buffer, at: number): number {

@@ -13,8 +13,10 @@ export interface RequestHead {
   readonly bytes: number;
   /** The content length of the request. NaN: it has none. */
   readonly contentLength: number;
-  /** They are those of a request, as far as the limits let them be kept. */
-  readonly isSound: boolean;
+  /** They are valid as those of a request, as far as the limits let them be kept. */
+  readonly isRequest: boolean;
+  /** They are valid as trailers. */
+  readonly areTrailers: boolean;
   readonly isTooLarge: boolean;
 }
 
@@ -38,13 +40,9 @@ export function requestHead({ fields, bytes, isTooLarge }: FieldList): RequestHe
     else headers.set(name, before + (name === "cookie" ? "; " : ", ") + value);
   }
   const contentLength = Number(headers.get("content-length") ?? Number.NaN);
-  const isSound = sound && (isTooLarge || isComplete(headers));
-  return { headers, bytes, contentLength, isSound, isTooLarge };
-}
-
-/** Whether the trailers of a request are valid. */
-export function areTrailers({ fields }: FieldList): boolean {
-  return fields.every((field) => field.isSound && !field.name.startsWith(":") && isAllowed(field));
+  const isRequest = sound && (isTooLarge || isComplete(headers));
+  const areTrailers = sound && !fields.some(({ name }) => name.startsWith(":"));
+  return { headers, bytes, contentLength, isRequest, areTrailers, isTooLarge };
 }
 
 function isAllowed({ name, value }: Field): boolean {

@@ -14,7 +14,6 @@ export class Http2Server {
   private readonly listener: Listener;
   private readonly connections = new Set<Connection>();
   private readonly timer: NodeJS.Timeout;
-  private tickedAt = performance.now();
   private whenEmpty: (() => void) | undefined;
 
   constructor(options: Http2Options) {
@@ -52,8 +51,8 @@ export class Http2Server {
     for (const connection of this.connections) connection.drain();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.whenEmpty = resolve;
-    this.noteEmpty();
-    await Promise.race([promise, setTimeout(graceMs, undefined, { ref: false })]);
+    const grace = setTimeout(graceMs, undefined, { ref: false });
+    if (this.connections.size > 0) await Promise.race([promise, grace]);
     await others;
     clearInterval(this.timer);
     const count = this.connections.size;
@@ -64,21 +63,15 @@ export class Http2Server {
   private accept(socket: Socket): void {
     const connection = new Connection(socket, this.options, () => {
       this.connections.delete(connection);
-      this.noteEmpty();
+      if (this.connections.size === 0) this.whenEmpty?.();
     });
     this.connections.add(connection);
     // It was accepted during the stop.
     if (this.whenEmpty !== undefined) connection.drain();
   }
 
-  private noteEmpty(): void {
-    if (this.connections.size === 0) this.whenEmpty?.();
-  }
-
   private tick(): void {
     const now = performance.now();
-    const seconds = (now - this.tickedAt) / 1_000;
-    this.tickedAt = now;
-    for (const connection of this.connections) connection.tick(now, seconds);
+    for (const connection of this.connections) connection.tick(now);
   }
 }
