@@ -26,6 +26,9 @@ const dollar = 0x24;
 const quote = 0x22;
 const comma = 0x2c;
 const colon = 0x3a;
+const entryTag = 0x2a;
+/** Of the key in an entry. */
+const keyTag = 0x0a;
 /** The first byte of keys that an object of JavaScript may order or that begin with `$` is less. */
 const keyByteMin = 0x3a;
 
@@ -165,9 +168,13 @@ export class UsualEvents {
     const textAt = writeVarint(into, this.to + 1, textBytes);
     this.to = textAt + textBytes;
     into[textAt] = 0x7b;
-    if (!writeEntries(source, entriesAt, at, target, textAt + 1)) return false;
-    const tagsTo = textAt + 1 + entriesBytes;
-    if (tagCount > 0 && !writeTags(source, tagsAt, entriesAt, target, tagsTo)) return false;
+    let to = textAt + 1;
+    if (!writeTexts(source, entriesAt, at, target, to)) return false;
+    if (tagCount > 0) {
+      to = copied(tagsMember, 0, tagsMember.bytes.length, target, to + entriesBytes);
+      if (!writeTexts(source, tagsAt, entriesAt, target, to)) return false;
+      into[this.to - 2] = 0x5d;
+    }
     into[this.to - 1] = 0x7d;
     return true;
   }
@@ -304,8 +311,11 @@ function isSame(bytes: Uint8Array, one: number, other: number, length: number): 
   return true;
 }
 
-/** The entries as members of an object, each with a comma after it. False: one needs an escape. */
-function writeEntries(
+/**
+ * Writes tags, or the keys and values of entries, in quotes, each with a colon or comma after it.
+ * False: one needs an escape.
+ */
+function writeTexts(
   source: Words,
   from: number,
   end: number,
@@ -317,49 +327,17 @@ function writeEntries(
   let isPlain = true;
   let to = start;
   for (let at = from; at < end;) {
-    const next = at + 2 + (bytes[at + 1] as number);
-    const keyAt = at + 4;
-    const keyEnd = keyAt + (bytes[at + 3] as number);
+    if (bytes[at] === entryTag) at += 2;
+    const textAt = at + 2;
+    const next = textAt + (bytes[at + 1] as number);
     into[to] = quote;
-    isPlain = copiedPlain(source, keyAt, keyEnd, target, to + 1) && isPlain;
-    to += 1 + keyEnd - keyAt;
+    isPlain = copiedPlain(source, textAt, next, target, to + 1) && isPlain;
+    to += 1 + next - textAt;
     into[to] = quote;
-    into[to + 1] = colon;
-    into[to + 2] = quote;
-    const valueAt = keyEnd + 2;
-    isPlain = copiedPlain(source, valueAt, next, target, to + 3) && isPlain;
-    to += 3 + next - valueAt;
-    into[to] = quote;
-    into[to + 1] = comma;
+    into[to + 1] = bytes[at] === keyTag ? colon : comma;
     to += 2;
     at = next;
   }
-  return isPlain;
-}
-
-/** The tags as a member of an object. False: one needs an escape. */
-function writeTags(
-  source: Words,
-  from: number,
-  end: number,
-  target: Words,
-  start: number,
-): boolean {
-  const { bytes } = source;
-  const into = target.bytes;
-  let isPlain = true;
-  let to = copied(tagsMember, 0, tagsMember.bytes.length, target, start);
-  for (let at = from; at < end;) {
-    const next = at + 2 + (bytes[at + 1] as number);
-    into[to] = quote;
-    isPlain = copiedPlain(source, at + 2, next, target, to + 1) && isPlain;
-    to += 1 + next - (at + 2);
-    into[to] = quote;
-    into[to + 1] = comma;
-    to += 2;
-    at = next;
-  }
-  into[to - 1] = 0x5d;
   return isPlain;
 }
 
