@@ -55,6 +55,9 @@ const nothing = new Uint8Array(0);
 /**
  * `defineEvents<AccountEvent>()` does not check what it reads. Events of the union are stored as
  * JSON. Payloads with another content type are passed to `parse` (or returned) as bytes.
+ *
+ * Without `parse`, reads and subscriptions parse the JSON of an event when its `data` is first
+ * accessed, once. If it is not JSON, that access throws the `MalformedEventError`.
  */
 export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}): EventCodec<E> {
   const { tags, json } = options;
@@ -79,6 +82,9 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
       if (parser === undefined) throw new TypeError(`"${type}" is none of the defined events`);
       const parsed = parser(data, event);
       return (parsed === undefined ? { type } : { type, data: parsed }) as E;
+    },
+    isLazy({ type, payload }: RawEvent) {
+      return parse === undefined && payload.length > 0 && !upcast.has(type);
     },
     storedTypes(types) {
       return [...new Set([...types, ...upcast.keys()])];

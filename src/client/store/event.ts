@@ -78,6 +78,11 @@ export interface EventCodec<E extends EventShape> {
   encode(event: NewEvent<E>): EncodedPayload;
   /** Throws if it does not accept the event, which becomes a `MalformedEventError`. */
   decode(event: RawEvent): E;
+  /**
+   * Whether `decode` leaves the type as it is and adds `data` only, so that reads and subscriptions
+   * may call it when `data` is first accessed. Absent: never.
+   */
+  isLazy?(event: RawEvent): boolean;
   /** The stored types whose events decode to one of these types. */
   storedTypes(types: readonly string[]): readonly string[];
 }
@@ -135,8 +140,12 @@ export function recordedEvent<E extends EventShape>(
   raw: RawEvent,
   codec: EventCodec<E>,
 ): RecordedEvent<E> {
+  return { ...raw, ...decoded(raw, codec) };
+}
+
+export function decoded<E extends EventShape>(raw: RawEvent, codec: EventCodec<E>): E {
   try {
-    return { ...raw, ...codec.decode(raw) };
+    return codec.decode(raw);
   } catch (error) {
     const { position, type, stream, version } = raw;
     const why = error instanceof Error ? error.message : String(error);

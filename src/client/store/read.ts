@@ -12,16 +12,11 @@ import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb
 import type { CallOptions } from "../rpc/service-client.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import { firstConnection, type Context, type OperationOptions } from "./context.ts";
+import { readEvent } from "./lazy-event.ts";
 import type { MissingEvents } from "./load.ts";
 import { leftOf } from "./missing-events.ts";
 import { EpochMismatchError, invalidField, UnavailableError } from "./errors.ts";
-import {
-  rawEvent,
-  recordedEvent,
-  type EventCodec,
-  type EventShape,
-  type RecordedEvent,
-} from "./event.ts";
+import { rawEvent, type EventCodec, type EventShape, type RecordedEvent } from "./event.ts";
 import { safeInteger, wireInteger, wireTime } from "./numbers.ts";
 import { OneByOne } from "./one-by-one.ts";
 import { delayAfter, pause } from "./retry.ts";
@@ -99,7 +94,7 @@ export function readEvents<E extends EventShape>(
       const left = missingEvents === "refuse" ? await leftOf(context, found, { signal }) : found;
       if (left.length === 0) continue;
       eventCount += left.length;
-      yield left.map((event) => recordedEvent(rawEvent(event), codec));
+      yield left.map((event) => readEvent(rawEvent(event), codec));
     }
   }
   return {

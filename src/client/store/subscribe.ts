@@ -14,13 +14,13 @@ import { firstConnection, identityFor, type Context } from "./context.ts";
 import { EpochMismatchError, invalidField, ServerError, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
-  recordedEvent,
   type EventCodec,
   type EventShape,
   type RawEvent,
   type RecordedEvent,
 } from "./event.ts";
 import { storeInfo } from "./info.ts";
+import { readEvent } from "./lazy-event.ts";
 import { dateOf, safeInteger, wireInteger, wireTime } from "./numbers.ts";
 import { OneByOne } from "./one-by-one.ts";
 import { delayAfter, pause } from "./retry.ts";
@@ -98,7 +98,7 @@ export function subscribeTo<E extends EventShape>(
   async function* messages(): AsyncGenerator<SubscriptionMessage<RecordedEvent<E>>> {
     for await (const message of rawMessages(context, options)) {
       if (message.kind !== "events") yield message;
-      else yield { ...message, events: message.events.map((raw) => recordedEvent(raw, codec)) };
+      else yield { ...message, events: message.events.map((raw) => readEvent(raw, codec)) };
     }
   }
   async function* batches() {
