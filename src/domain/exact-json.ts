@@ -37,14 +37,23 @@ export function* parseExactInSteps(bytes: Uint8Array, shape: JsonShape): Steps<J
 
 export interface ReadJson {
   readonly value: Json;
-  /** A key that an object has twice: the last one counts. */
-  readonly repeated: string | undefined;
+  /** What is wrong with it, for messages: an object has a key twice, or is beyond a bound. */
+  readonly problem: string | undefined;
 }
 
-/** An array or object while it is read, and the key of its next member. */
+/** What of a request takes long however it is read. The reading ends where there is more. */
+interface ObjectBounds {
+  readonly membersMax: number;
+  readonly keyBytesMax: number;
+}
+export const requestBounds: ObjectBounds = { membersMax: 16_384, keyBytesMax: 64 * 1024 };
+const unbounded: ObjectBounds = { membersMax: Infinity, keyBytesMax: Infinity };
+
+/** An array or object while it is read, the key of its next member, and how many it has. */
 interface Open {
   readonly value: Json[] | { [key: string]: Json };
   key: string | undefined;
+  count: number;
 }
 
 /** What a value costs, as the scheduler counts, and each byte of its text. */
@@ -62,13 +71,17 @@ type Next = "value" | "value or end" | "key" | "key or end" | "colon" | "comma o
  * Reads a JSON text in steps, of which the longest is that of its longest string. `isExact`: as
  * `parseExactJson`. Undefined: it is not strict UTF-8 or not JSON.
  */
-export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson | undefined> {
+export function* readInSteps(
+  json: Uint8Array,
+  isExact: boolean,
+  bounds = unbounded,
+): Steps<ReadJson | undefined> {
   const around: Open[] = [];
   const endOf = stringEnds(json);
   const effort = new Effort();
   let next: Next = "value";
   let read: Json | undefined;
-  let repeated: string | undefined;
+  let problem: string | undefined;
   for (let i = 0; i < json.length; i++) {
     const start = i;
     const inside = around.at(-1);
@@ -94,7 +107,7 @@ export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson
       case 0x5b: {
         if (next !== "value" && next !== "value or end") return undefined;
         const isList = byte === 0x5b;
-        around.push({ value: isList ? [] : {}, key: undefined });
+        around.push({ value: isList ? [] : {}, key: undefined, count: 0 });
         next = isList ? "value or end" : "key or end";
         continue;
       }
@@ -111,16 +124,12 @@ export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson
         i = endOf(i);
         if (i >= json.length) return undefined;
         const text = json.subarray(start, i + 1);
-        if (text.length > longTextBytes) yield text.length * byteShare + effort.take();
-        value = parseJson(text);
-        if (text.length > longTextBytes) yield text.length * byteShare;
         const isKey = next === "key" || next === "key or end";
+        const beyond = isKey ? beyondOf(inside as Open, text, bounds) : undefined;
+        if (beyond !== undefined) return { value: null, problem: beyond };
+        value = text.length > longTextBytes ? yield* longText(text, effort) : parseJson(text);
         if (!isKey || value === undefined) break;
-        const { value: object } = inside as Open;
-        (inside as Open).key = value as string;
-        if (repeated === undefined && Object.hasOwn(object, value as string)) {
-          repeated = value as string;
-        }
+        problem = named(inside as Open, value as string) ?? problem;
         next = "colon";
         continue;
       }
@@ -138,9 +147,66 @@ export function* readInSteps(json: Uint8Array, isExact: boolean): Steps<ReadJson
     if (into === undefined) read = value;
     else put(into, value);
     next = into === undefined ? "nothing" : "comma or end";
-    if (effort.spend(valueCost + (i - start) * byteShare)) yield effort.take();
+    if (effort.spend(costOf(i - start))) yield effort.take();
   }
-  return read === undefined ? undefined : { value: read, repeated };
+  return read === undefined ? undefined : { value: read, problem };
+}
+
+/** Of a value. What is longer was told of while it was read. */
+function costOf(bytes: number): number {
+  return valueCost + Math.min(bytes, longTextBytes) * byteShare;
+}
+
+/** Counts a key of an object. Which bound it is beyond, for messages. */
+function beyondOf(
+  object: Open,
+  key: Uint8Array,
+  { membersMax, keyBytesMax }: ObjectBounds,
+): string | undefined {
+  if (key.length > keyBytesMax) return `has a key of more than ${keyBytesMax} bytes`;
+  return ++object.count > membersMax
+    ? `has an object of more than ${membersMax} members`
+    : undefined;
+}
+
+/** Names the next member of an object. What is wrong with the name, for messages. */
+function named(object: Open, key: string): string | undefined {
+  object.key = key;
+  const isTwice = Object.hasOwn(object.value, key);
+  return isTwice ? `duplicate object key ${JSON.stringify(key.slice(0, 64))}` : undefined;
+}
+
+const backslash = 0x5c;
+
+/** A long string, piece by piece where it has no escapes. */
+function* longText(text: Uint8Array, effort: Effort): Steps<string | undefined> {
+  if (text.includes(backslash)) {
+    yield text.length * byteShare + effort.take();
+    const value = parseJson(text) as string | undefined;
+    yield text.length * byteShare;
+    return value;
+  }
+  const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let read = "";
+  for (let from = 1; from < text.length; from += longTextBytes) {
+    const piece = text.subarray(from, Math.min(from + longTextBytes, text.length - 1));
+    const value = pieceOf(utf8, piece, from + longTextBytes < text.length);
+    if (value === undefined) return undefined;
+    read += value;
+    if (effort.spend(longTextBytes * byteShare)) yield effort.take();
+  }
+  return read;
+}
+
+type Utf8Decoder = InstanceType<typeof TextDecoder>;
+
+/** Undefined: it is not strict UTF-8, or has characters that a string of JSON may not have. */
+function pieceOf(utf8: Utf8Decoder, piece: Uint8Array, isMore: boolean): string | undefined {
+  try {
+    return JSON.parse(`"${utf8.decode(piece, { stream: isMore })}"`) as string;
+  } catch {
+    return undefined;
+  }
 }
 
 const literals: Readonly<Record<number, string>> = { 0x74: "true", 0x66: "false", 0x6e: "null" };
@@ -220,7 +286,8 @@ function* write(value: Json, writing: Writing): Steps<void> {
     const isScalar = typeof member !== "object" || member === null || isExactNumber(member);
     if (isScalar && !isLong(member)) parts.push(JSON.stringify(member));
     else yield* write(member, writing);
-    const textCost = typeof member === "string" ? member.length * byteShare : 0;
+    const chars = typeof member === "string" ? Math.min(member.length, longTextBytes) : 0;
+    const textCost = chars * byteShare;
     if (effort.spend(valueCost + textCost)) yield effort.take();
   }
   parts.push(isList ? "]" : "}");
@@ -231,8 +298,26 @@ function isLong(value: Json): value is string {
 }
 
 function* writeScalar(value: Json, { parts, effort }: Writing): Steps<void> {
-  if (isLong(value)) yield value.length * byteShare + effort.take();
-  const text = JSON.stringify(value);
-  if (isLong(value)) yield value.length * byteShare;
-  parts.push(text);
+  if (!isLong(value)) return parts.push(JSON.stringify(value));
+  parts.push('"');
+  for (const piece of piecesOf(value)) {
+    parts.push(JSON.stringify(piece).slice(1, -1));
+    if (effort.spend(piece.length * writtenShare)) yield effort.take();
+  }
+  parts.push('"');
+}
+
+/** What a character of a long text costs that is written. */
+const writtenShare = 1 / 4;
+const pieceChars = 16 * 1024;
+
+/** A text in pieces that do not end within a character. */
+export function* piecesOf(text: string): Generator<string> {
+  for (let from = 0; from < text.length;) {
+    let to = Math.min(text.length, from + pieceChars);
+    const isWithinPair = to < text.length && (text.charCodeAt(to) & 0xfc00) === 0xdc00;
+    if (isWithinPair) to++;
+    yield text.slice(from, to);
+    from = to;
+  }
 }

@@ -1,7 +1,7 @@
 // Looking at JSON part by part finds what looking at it at once finds, and each part is short.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { jsonPartsInSteps, readInSteps } from "../../src/domain/exact-json.ts";
+import { jsonPartsInSteps, readInSteps, requestBounds } from "../../src/domain/exact-json.ts";
 import { canonicalJson, isChanged, jsonShape, JsonScan, type Json } from "../../src/domain/json.ts";
 import { atOnce, stepBytes, type Steps } from "../../src/domain/steps.ts";
 
@@ -141,7 +141,43 @@ describe("a text that is read in steps", () => {
     ['[{"__proto__":1,"__proto__":2}]', "__proto__"],
     ['{"toString":1}', undefined],
   ])("%s has the key %s twice", (text, key) => {
-    expect(atOnce(readInSteps(bytesOf(text), false))?.repeated).toBe(key);
+    const problem = key && `duplicate object key "${key}"`;
+    expect(atOnce(readInSteps(bytesOf(text), false))?.problem).toBe(problem);
+  });
+
+  test.each([
+    ["members", `{${Array.from({ length: 20_000 }, (_, i) => `"k${i}":1`).join()}}`],
+    ["a long key", `{"${"k".repeat(100_000)}":1}`],
+  ])("of a request ends at too many bytes of %s", (_, text) => {
+    const { problem } = atOnce(readInSteps(bytesOf(text), false, requestBounds)) ?? {};
+    expect(problem).toMatch(
+      /^has an object of more than 16384 members$|^has a key of more than 65536 bytes$/,
+    );
+    expect(atOnce(readInSteps(bytesOf(text), false))?.problem).toBeUndefined();
+  });
+
+  test.each(["a", "\u00e9", "\ud83d\ude00", '\\"'])(
+    "with a long text of %s is read and written",
+    (char) => {
+      const value = char.repeat(300_001);
+      const text = JSON.stringify([value, 1]);
+      const { value: read, most } = stepped(readInSteps(bytesOf(text), false));
+      expect(read?.value).toEqual([value, 1]);
+      if (char !== '\\"') expect(most).toBeLessThan(2 * stepBytes);
+      const parts: string[] = [];
+      const { most: mostWritten } = stepped(jsonPartsInSteps([value, 1], parts, true));
+      expect(parts.join("") === text).toBe(true);
+      expect(mostWritten).toBeLessThan(2 * stepBytes);
+    },
+  );
+
+  test.each(["\t", "\u0000"])("with %j in a long text is refused", (char) => {
+    for (const at of [10, 150_000, 299_999]) {
+      const text = `"${"a".repeat(at)}${char}${"a".repeat(300_000 - at)}"`;
+      expect(atOnce(readInSteps(bytesOf(text), false))).toBeUndefined();
+    }
+    const cut = Buffer.concat([bytesOf(`"${"a".repeat(100_000)}`), Buffer.from([0xc3, 0x22])]);
+    expect(atOnce(readInSteps(cut, false))).toBeUndefined();
   });
 
   test("is written in its canonical form", () => {

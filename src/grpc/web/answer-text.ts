@@ -1,5 +1,6 @@
 // The text of an answer, made in steps: long texts and bytes piece by piece.
 
+import { piecesOf } from "../../domain/exact-json.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { WrittenText } from "../../domain/written-text.ts";
 
@@ -60,12 +61,8 @@ export class AnswerText {
 
   /** A string of JSON without its quotation marks. */
   *addString(text: string): Steps<void> {
-    for (let from = 0; from < text.length;) {
-      let to = Math.min(text.length, from + pieceBytes);
-      // Not between the halves of a surrogate pair.
-      if (to < text.length && (text.charCodeAt(to) & 0xfc00) === 0xdc00) to++;
-      if (this.add(asString(text.slice(from, to)), (to - from) * byteShare)) yield this.take();
-      from = to;
+    for (const piece of piecesOf(text)) {
+      if (this.add(asString(piece), piece.length * byteShare)) yield this.take();
     }
   }
 

@@ -6,7 +6,12 @@ import { createHash } from "node:crypto";
 import { create, fromJsonString } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
-import { jsonPartsInSteps, parseExactJson, readInSteps } from "../../domain/exact-json.ts";
+import {
+  jsonPartsInSteps,
+  parseExactJson,
+  readInSteps,
+  requestBounds,
+} from "../../domain/exact-json.ts";
 import {
   isExactNumber,
   isJsonContentType,
@@ -36,8 +41,12 @@ const ownAttributes: ReadonlySet<string> = new Set([
 ]);
 
 type Attribute = string | number | boolean;
-/** All of them become names, tags and metadata, which are shorter. */
-const attributeCharsMax = 128 * 1024;
+/** No event has metadata for more. */
+const attributesMax = 80;
+/** Of names and values, and of those that are lists or objects as JSON text, with escapes. */
+const attributeCharsMax = 16 * 1024;
+const listedCharsMax = 128 * 1024;
+const listed: ReadonlySet<string> = new Set(["tags", "metadata"]);
 
 /** A CloudEvent, by whatever mode it came. */
 interface Came {
@@ -83,12 +92,10 @@ export function* cloudEventsInSteps(
   { isBatch, inStream }: Mode,
   take: (event: NewEvent) => void,
 ): Steps<void> {
-  const read = yield* readInSteps(body, true);
+  const read = yield* readInSteps(body, true, requestBounds);
   if (read === undefined) throw invalidField("body", "is not JSON");
-  const { value, repeated } = read;
-  if (repeated !== undefined) {
-    throw invalidField("body", `duplicate object key ${JSON.stringify(repeated.slice(0, 64))}`);
-  }
+  const { value, problem } = read;
+  if (problem !== undefined) throw invalidField("body", problem);
   if (isBatch && !Array.isArray(value)) {
     throw invalidField("body", "is not a list of CloudEvents");
   }
@@ -99,7 +106,9 @@ export function* cloudEventsInSteps(
   }
   const effort = new Effort();
   for (const [i, each] of list.entries()) {
-    const event = newEventOf(yield* structured(each, isBatch ? `events[${i}]` : ""), inStream);
+    const came = yield* structured(each, isBatch ? `events[${i}]` : "");
+    if (effort.spend(listedCost(came))) yield effort.take();
+    const event = newEventOf(came, inStream);
     const { payload } = event;
     const bytes = payload.case === "data" ? payload.value.length : 0;
     if (bytes > longBytes) yield bytes * byteShare;
@@ -109,6 +118,13 @@ export function* cloudEventsInSteps(
     list[i] = null;
     if (effort.spend(eventCost)) yield effort.take();
   }
+}
+
+/** What it costs to parse the lists among its attributes. */
+function listedCost({ attributes }: Came): number {
+  let cost = 0;
+  for (const name of listed) cost += String(attributes.get(name) ?? "").length;
+  return cost;
 }
 
 /** An event of the binary mode: attributes in headers, data in the body. */
@@ -131,9 +147,15 @@ function* structured(json: Json, where: string): Steps<Came> {
   if (!isJsonObject(json)) throw invalidField(where === "" ? "body" : where, "is no CloudEvent");
   const { data, data_base64: base64, ...others } = json;
   const attributes = new Map<string, Attribute>();
-  for (const [name, value] of Object.entries(others)) {
-    if (typeof value === "string" && value.length > attributeCharsMax) {
-      throw invalidField(named(where, name), `has more than ${attributeCharsMax} characters`);
+  const given = Object.entries(others);
+  if (given.length > attributesMax) {
+    const event = where === "" ? "body" : where;
+    throw invalidField(event, `has more than ${attributesMax} attributes`);
+  }
+  for (const [name, value] of given) {
+    const charsMax = listed.has(name) ? listedCharsMax : attributeCharsMax;
+    if (typeof value === "string" && value.length > charsMax) {
+      throw invalidField(named(where, name), `has more than ${charsMax} characters`);
     }
     // An attribute that is null is one that is not there.
     if (value !== null) attributes.set(name, attributeOf(value, named(where, name)));
@@ -262,9 +284,14 @@ function checkTime(text: string, field: string): void {
   }
 }
 
+const { tagsMax, metadataEntriesMax } = defaultLimits;
+
 function listOf(text: string, field: string): string[] {
   if (text === "") return [];
   const list = parseExactJson(Buffer.from(text));
+  if (Array.isArray(list) && list.length > tagsMax) {
+    throw invalidField(field, `has more entries than tags_max (${tagsMax})`);
+  }
   if (Array.isArray(list) && list.every((each) => typeof each === "string")) return list;
   throw invalidField(field, "is not a list of strings as JSON text");
 }
@@ -273,6 +300,9 @@ function membersOf(text: string, field: string): Record<string, string> {
   if (text === "") return {};
   const json = parseExactJson(Buffer.from(text));
   const isObject = json !== undefined && isJsonObject(json) && !isExactNumber(json);
+  if (isObject && Object.keys(json).length > metadataEntriesMax) {
+    throw invalidField(field, `has more entries than metadata_entries_max (${metadataEntriesMax})`);
+  }
   if (isObject && Object.values(json).every((each) => typeof each === "string")) {
     return json as Record<string, string>;
   }

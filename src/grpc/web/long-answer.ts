@@ -6,10 +6,12 @@ import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf
 import type { Steps } from "../../domain/steps.ts";
 import { WireReader, wireBytes } from "../../domain/wire.ts";
 import type { AnswerText } from "./answer-text.ts";
-import { jsonOfBytes, jsonOfValue } from "./message-json.ts";
+import { jsonByCodec, jsonOfBytes, jsonOfValue } from "./message-json.ts";
+import { plainAnswer } from "./plain-answer.ts";
 
 /** What a message or a value costs that is written at once, and each byte of it. */
 const messageCost = 96;
+const codecCost = 1_024;
 const valueCost = 16;
 const byteShare = 1 / 4;
 
@@ -20,8 +22,9 @@ export function* writeMessage(
   out: AnswerText,
 ): Steps<void> {
   if (bytes.length <= out.atOnceBytesMax) {
-    const cost = messageCost + bytes.length * byteShare;
-    if (out.add(jsonOfBytes(schema, bytes), cost)) yield out.take();
+    const plain = plainAnswer(schema, bytes);
+    const cost = plain === undefined ? codecCost : messageCost + bytes.length * byteShare;
+    if (out.add(plain ?? jsonByCodec(schema, bytes), cost)) yield out.take();
     return;
   }
   const found = placesIn(bytes);

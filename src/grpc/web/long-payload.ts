@@ -4,7 +4,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { invalidField } from "../../domain/errors.ts";
-import { jsonPartsInSteps, readInSteps } from "../../domain/exact-json.ts";
+import { jsonPartsInSteps, readInSteps, requestBounds } from "../../domain/exact-json.ts";
 import { isJsonContentType } from "../../domain/json.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, WireReader, wireBytes, writeVarint } from "../../domain/wire.ts";
@@ -91,12 +91,10 @@ function* shortMessage(schema: DescMessage, rest: Buffer): Steps<Buffer> {
 
 /** The text in which the payload is stored. Its numbers are doubles, and it nests a little. */
 function* canonicalText(text: Buffer): Steps<Buffer> {
-  const read = yield* readInSteps(text, false);
+  const read = yield* readInSteps(text, false, requestBounds);
   if (read === undefined) throw invalidField("json", "is not JSON");
-  const { value, repeated } = read;
-  if (repeated !== undefined) {
-    throw invalidField("json", `duplicate object key ${JSON.stringify(repeated.slice(0, 64))}`);
-  }
+  const { value, problem } = read;
+  if (problem !== undefined) throw invalidField("json", problem);
   const written = new WrittenText(text.length);
   yield* jsonPartsInSteps(value, written, true);
   return written.bytes();

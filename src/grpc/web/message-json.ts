@@ -118,9 +118,12 @@ export function jsonByCodec(schema: DescMessage, bytes: Uint8Array): string {
   return toJsonString(schema, fromBinary(schema, bytes), { registry });
 }
 
+/** Of the codec's messages, which repeat what was sent. */
+const saidCharsMax = 2_000;
+
 /** The codec says where it stopped in its messages. */
 function asViolation(schema: DescMessage, error: Error, source: string): AnnalsError {
-  const said = error.message.replaceAll("\n", " ");
+  const said = error.message.slice(0, saidCharsMax).replaceAll("\n", " ");
   const [, kind, where = "", why = said] =
     /^cannot decode (field|oneof|message|enum) (\S+) from JSON: (.*)$/.exec(said) ?? [];
   const unknown = /^key "(.*)" is unknown$/.exec(why)?.[1];

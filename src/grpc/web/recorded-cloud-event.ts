@@ -5,7 +5,13 @@ import { isUtf8 } from "node:buffer";
 import { toJson } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { readInSteps } from "../../domain/exact-json.ts";
-import { isJsonContentType, jsonTextBytesMax, parseJson } from "../../domain/json.ts";
+import {
+  isJsonContentType,
+  jsonDepthMax,
+  jsonShape,
+  jsonTextBytesMax,
+  parseJson,
+} from "../../domain/json.ts";
 import type { Steps } from "../../domain/steps.ts";
 import type { RecordedEvent } from "../../gen/annals/v1/event_pb.js";
 import type { AnswerText } from "./answer-text.ts";
@@ -102,7 +108,8 @@ const parsedAtOnceMax = 64 * 1024;
 
 function* isJson(bytes: Buffer): Steps<boolean> {
   if (bytes.length <= parsedAtOnceMax) return parseJson(bytes) !== undefined;
-  return bytes.length <= jsonTextBytesMax && (yield* readInSteps(bytes, false)) !== undefined;
+  if (bytes.length > jsonTextBytesMax || jsonShape(bytes).depth > jsonDepthMax) return false;
+  return (yield* readInSteps(bytes, false)) !== undefined;
 }
 
 function textOf(time: RecordedEvent["recordedAt"]): string {

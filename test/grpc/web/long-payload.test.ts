@@ -7,6 +7,7 @@ import { canonicalJson, type Json } from "../../../src/domain/json.ts";
 import { stepBytes } from "../../../src/domain/steps.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { SaveSnapshotRequestSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
+import { cloudEventsInSteps } from "../../../src/grpc/web/cloud-event.ts";
 import { appendOfCloudEvents } from "../../../src/grpc/web/cloud-event-answers.ts";
 import { requestInSteps } from "../../../src/grpc/web/long-json.ts";
 
@@ -164,9 +165,43 @@ describe("CloudEvents", () => {
     expect(Buffer.from(found[4_999]?.payload.value as Uint8Array).toString()).toBe("4999");
   });
 
+  test("of a batch with long lists as text are each read in a step of their own", () => {
+    const tags = `"tags":"[${'\\"a\\",'.repeat(60)}${" ".repeat(120_000)}\\"b\\"]"`;
+    const events = Array.from({ length: 20 }, () => `{${required},${tags}}`);
+    const body = Buffer.from(`[${events.join()}]`);
+    const mode = { isBatch: true, inStream: true };
+    let count = 0;
+    const steps = cloudEventsInSteps(body, mode, () => count++);
+    let most = 0;
+    for (let before = 0; steps.next().done !== true; before = count) {
+      most = Math.max(most, count - before);
+    }
+    expect([count, most]).toEqual([20, 1]);
+  });
+
   test.each([
     [`{${required},"data":"${many}"}`, "a text with escapes of more than 1048576 bytes"],
-    [`{${required},"x":"${"x".repeat(200_000)}"}`, "x: has more than 131072 characters"],
+    [`{${required},"x":"${"x".repeat(200_000)}"}`, "x: has more than 16384 characters"],
+    [
+      `{${required},${Array.from({ length: 100 }, (_, i) => `"x${i}":1`).join()}}`,
+      "body: has more than 80 attributes",
+    ],
+    [
+      `{${required},"tags":"[${'\\"a\\",'.repeat(64)}\\"b\\"]"}`,
+      "tags: has more entries than tags_max (64)",
+    ],
+    [
+      `{${required},"metadata":"{${Array.from({ length: 65 }, (_, i) => `\\"k${i}\\":\\"v\\"`).join()}}"}`,
+      "metadata: has more entries than metadata_entries_max (64)",
+    ],
+    [
+      `{${required},"data":{${Array.from({ length: 20_000 }, (_, i) => `"k${i}":1`).join()}}}`,
+      "body: has an object of more than 16384 members",
+    ],
+    [
+      `{${required},"data":{"${"k".repeat(70_000)}":1}}`,
+      "body: has a key of more than 65536 bytes",
+    ],
     [`{${required},"data":{"a":1,"a":2}}`, 'body: duplicate object key "a"'],
     [`{${required},"data":[${"[".repeat(600)}`, "nests deeper than 500 levels"],
     [`{${required},"data_base64":"a b="}`, "data_base64: is not base64"],

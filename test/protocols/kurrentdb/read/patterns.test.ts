@@ -1,7 +1,8 @@
 // Regular expressions of clients: the usual ones are prefixes, look-ahead works, and a hostile one is refused
 // without delaying anything else.
-import { describe, expect, test } from "vitest";
-import { patternOf } from "../../../../src/protocols/kurrentdb/read/pattern.ts";
+import fc from "fast-check";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { patternOf, prefixPattern } from "../../../../src/protocols/kurrentdb/read/pattern.ts";
 
 const names = ["", "$a", "a", "ab", "Ab", "b.c"];
 
@@ -53,4 +54,26 @@ describe("a pattern", () => {
     expect(turns).toBeGreaterThan(10);
     expect(await matching("^a$")).toEqual(["a"]);
   });
+});
+
+test("names are found by their prefixes, however many these are", () => {
+  const word = fc.string({ unit: fc.constantFrom("a", "b", "\u00e9", "\ud83d"), maxLength: 4 });
+  fc.assert(
+    fc.property(fc.array(word, { minLength: 1, maxLength: 12 }), word, (prefixes, name) => {
+      const expected = prefixes.some((prefix) => name.startsWith(prefix));
+      expect(prefixPattern(prefixes).known(name)).toBe(expected);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("a look at a name compares it with few of thousands of prefixes", () => {
+  const prefixes = Array.from({ length: 4_000 }, (_, i) => `order-${i}-`);
+  const pattern = prefixPattern(prefixes);
+  const compared = vi.spyOn(String.prototype, "startsWith");
+  onTestFinished(() => compared.mockRestore());
+  const asked = ["order-3999-1", "order-4000-1", "a"];
+  expect(asked.map((name) => pattern.known(name))).toEqual([true, false, false]);
+  const { length } = compared.mock.calls;
+  expect(length).toBeLessThan(4);
 });
