@@ -199,7 +199,7 @@ async function takeAll(
       const append = "then" in converted ? await converted : converted;
       void appendOne(context, append, sequence, call, window.enter(request.length));
       if (window.isFull) await window.room();
-      if (window.closed) return;
+      if (window.isClosed) return;
     }
   }
 }
@@ -289,17 +289,13 @@ class Window {
   private readonly bytesMax: number;
   private readonly pending: PipeAnswer[] = [];
   private bytes = 0;
-  private isClosed = false;
+  isClosed = false;
   private reader: (() => void) | undefined;
   private writer: (() => void) | undefined;
 
   constructor(countMax: number, bytesMax: number) {
     this.countMax = countMax;
     this.bytesMax = bytesMax;
-  }
-
-  get closed(): boolean {
-    return this.isClosed;
   }
 
   /** Whether the next append has to wait for room. */

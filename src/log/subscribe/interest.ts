@@ -25,25 +25,17 @@ export class Interests implements StorageWatcher {
   /** Those of them that are for several subscriptions. */
   private readonly shared = new Set<Interest>();
   private readonly streamCounts = new Map<string, number>();
-  private position: number;
-  private stopped = false;
+  /** The head of the last advance that was announced to the interests. */
+  headPosition: number;
+  isStopped = false;
   private ready: Interest[] = [];
   private flushing = false;
   private flushedAtMs = Number.NEGATIVE_INFINITY;
   private flushedCount = 0;
 
   constructor(headPosition: number, timers: Timers) {
-    this.position = headPosition;
+    this.headPosition = headPosition;
     this.timers = timers;
-  }
-
-  /** The head of the last advance that was announced to the interests. */
-  get headPosition(): number {
-    return this.position;
-  }
-
-  get isStopped(): boolean {
-    return this.stopped;
   }
 
   /** Open interests in this stream alone. */
@@ -58,7 +50,7 @@ export class Interests implements StorageWatcher {
 
   /** The caller must close it. */
   add(selection: Selection, signal: AbortSignal): Interest {
-    const interest = this.opened(selection, () => 1);
+    const interest = this.opened(selection, alone);
     interest.endWith(signal);
     this.countStream(selection, 1);
     return interest;
@@ -94,10 +86,10 @@ export class Interests implements StorageWatcher {
 
   advanced({ from, to, events }: Advance): void {
     if (this.open.size > 0) {
-      if (events !== undefined && from.position === this.position) events.forEach(this.tell);
-      else for (const interest of this.open) interest.mark(this.position);
+      if (events !== undefined && from.position === this.headPosition) events.forEach(this.tell);
+      else for (const interest of this.open) interest.mark(this.headPosition);
     }
-    this.position = to.position;
+    this.headPosition = to.position;
   }
 
   private readonly tell = (event: PlacedEvent): void => {
@@ -110,7 +102,7 @@ export class Interests implements StorageWatcher {
 
   /** Ends every wait, including later ones. */
   stop(): void {
-    this.stopped = true;
+    this.isStopped = true;
     for (const interest of this.open) interest.wake();
   }
 
@@ -127,7 +119,7 @@ export class Interests implements StorageWatcher {
   private readonly flush = (): void => {
     this.flushedAtMs = this.timers.nowMs();
     this.flushedCount = 0;
-    for (const interest of this.ready) this.flushedCount += interest.subscriptionCount;
+    for (const interest of this.ready) this.flushedCount += interest.subscriptionCount();
     for (const interest of this.ready.splice(0, wakesPerTurn)) interest.wake();
     if (this.ready.length > 0) setImmediate(this.flush);
     else this.flushing = false;
@@ -141,16 +133,19 @@ export class Interests implements StorageWatcher {
   }
 }
 
+const alone = (): number => 1;
+
 /** What a subscription knows about the log beyond what it has read. */
 export class Interest {
   readonly selection: Selection;
   readonly filings: readonly Filing<Interest>[];
   private readonly interests: Interests;
   private readonly timers: Timers;
-  private readonly countOf: () => number;
+  /** How many subscriptions a wake concerns. */
+  readonly subscriptionCount: () => number;
   private signal: AbortSignal | undefined;
   /** An event after `quiet` may match. Initially true, because nothing was looked at. */
-  private marked = true;
+  isMarked = true;
   private quiet = 0;
   private queued = false;
   private awake: (() => void) | undefined;
@@ -167,7 +162,7 @@ export class Interest {
     this.timers = timers;
     this.selection = selection;
     this.filings = filings;
-    this.countOf = countOf;
+    this.subscriptionCount = countOf;
   }
 
   /** An abort ends each wait. */
@@ -176,23 +171,14 @@ export class Interest {
     signal.addEventListener("abort", this, { once: true });
   }
 
-  /** How many subscriptions a wake concerns. */
-  get subscriptionCount(): number {
-    return this.countOf();
-  }
-
-  get isMarked(): boolean {
-    return this.marked;
-  }
-
   /** From the last `look` up to and including this position, nothing matches. */
   get quietThrough(): number {
-    return this.marked ? this.quiet : this.interests.headPosition;
+    return this.isMarked ? this.quiet : this.interests.headPosition;
   }
 
   /** The position up to which to read now. From here on, marks concern later events. */
   look(): number {
-    this.marked = false;
+    this.isMarked = false;
     this.interests.file(this);
     return this.interests.headPosition;
   }
@@ -204,8 +190,8 @@ export class Interest {
 
   /** An event after this position may match. */
   mark(position: number): void {
-    if (this.marked) return;
-    this.marked = true;
+    if (this.isMarked) return;
+    this.isMarked = true;
     this.quiet = position;
     this.interests.unfile(this);
     if (this.awake === undefined || this.queued) return;
@@ -218,10 +204,10 @@ export class Interest {
    * checked that none of them is the case and has not waited since.
    */
   wait(ms?: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.awake = resolve;
-      if (ms !== undefined) this.stopTimer = this.timers.delay(ms, () => this.wake());
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.awake = resolve;
+    if (ms !== undefined) this.stopTimer = this.timers.delay(ms, () => this.wake());
+    return promise;
   }
 
   wake(): void {

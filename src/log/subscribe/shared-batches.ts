@@ -61,18 +61,14 @@ export class SharedBatches implements StorageWatcher {
   private readonly followers = new Map<string, number>();
   /** By selection and first position, the oldest first. */
   private readonly entries = new Map<string, Entry>();
-  private bytes = 0;
+  /** Bytes of the batches that are kept. */
+  heldBytes = 0;
   /** Ends the watch. There is one while anybody follows. */
   private unwatch = (): void => {};
 
   constructor(source: Source & { readonly timers: Timers }) {
     this.source = source;
     this.gate = source.gate;
-  }
-
-  /** Bytes of the batches that are kept. */
-  get heldBytes(): number {
-    return this.bytes;
   }
 
   follow(selection: Selection): Following {
@@ -138,21 +134,21 @@ export class SharedBatches implements StorageWatcher {
     if (this.entries.get(place) !== entry) return;
     if (batch === undefined) return this.drop(place);
     entry.bytes = batch.bytes;
-    this.bytes += batch.bytes;
+    this.heldBytes += batch.bytes;
     for (const [oldest] of this.entries) {
-      if (this.bytes <= bytesMax) break;
+      if (this.heldBytes <= bytesMax) break;
       this.drop(oldest);
     }
   }
 
   private drop(place: string): void {
-    this.bytes -= this.entries.get(place)?.bytes ?? 0;
+    this.heldBytes -= this.entries.get(place)?.bytes ?? 0;
     this.entries.delete(place);
   }
 
   private clear(): void {
     this.entries.clear();
-    this.bytes = 0;
+    this.heldBytes = 0;
   }
 }
 

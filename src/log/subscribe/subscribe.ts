@@ -81,7 +81,7 @@ class Subscription implements LiveReader {
    * Events before this time are skipped. The time may be in the future. Absent: none are skipped.
    */
   private fromTime: number | undefined;
-  private live = false;
+  isLive = false;
   /** While it waits together with others. */
   private loop: LiveLoop | undefined;
   private spokeAtMs: number;
@@ -105,10 +105,6 @@ class Subscription implements LiveReader {
     this.spokeAtMs = source.timers.nowMs();
   }
 
-  get isLive(): boolean {
-    return this.live;
-  }
-
   get deliveredThrough(): number {
     return Math.max(this.through, (this.loop ?? this.interest).quietThrough);
   }
@@ -122,9 +118,11 @@ class Subscription implements LiveReader {
         yield this.said("checkpoint");
         this.spoke();
       } else if (this.interest.isMarked) {
-        yield* this.deliver();
-      } else if (!this.live) {
-        this.live = true;
+        const bound = this.interest.look();
+        if (this.fromTime !== undefined) await this.passOverUntil(this.fromTime, bound);
+        yield* this.deliver(bound);
+      } else if (!this.isLive) {
+        this.isLive = true;
         yield this.said("caught-up");
         this.spoke();
       } else await this.wait(silenceLeftMs);
@@ -149,14 +147,8 @@ class Subscription implements LiveReader {
     return true;
   }
 
-  /** Delivers everything up to the present head. */
-  private async *deliver(): AsyncGenerator<SubscribeMessage> {
-    const bound = this.interest.look();
-    await this.passOverUntil(bound);
-    yield* this.deliverTo(bound);
-  }
-
-  private async *deliverTo(bound: number): AsyncGenerator<SubscribeMessage> {
+  /** Delivers everything up to a bound, which was the head when the interest looked. */
+  private async *deliver(bound: number): AsyncGenerator<SubscribeMessage> {
     /** While live, the first batch waits until it is known whether there is a second one. */
     let held: Batch | undefined;
     let fellBehind = false;
@@ -170,7 +162,7 @@ class Subscription implements LiveReader {
       } else if (held !== undefined) {
         fellBehind = true;
         break;
-      } else if (this.live && batch.through < bound) {
+      } else if (this.isLive && batch.through < bound) {
         held = batch;
       } else {
         yield this.batch(batch);
@@ -182,10 +174,10 @@ class Subscription implements LiveReader {
       yield this.batch(held);
       return this.spoke();
     }
-    this.live = false;
+    this.isLive = false;
     yield this.said("fell-behind");
     // Read again: a slow consumer may come for them when they are removed.
-    yield* this.deliverTo(bound);
+    yield* this.deliver(bound);
   }
 
   /** Up to the bound, or a little further if another subscription has read that far. */
@@ -227,10 +219,9 @@ class Subscription implements LiveReader {
     };
   }
 
-  /** If the start time has not been reached by `bound`, skips everything up to there. */
-  private async passOverUntil(bound: number): Promise<void> {
-    if (this.fromTime === undefined) return;
-    const first = await this.source.storage.positionAt(this.fromTime);
+  /** If a time has not been reached by `bound`, skips everything up to there. */
+  private async passOverUntil(time: number, bound: number): Promise<void> {
+    const first = await this.source.storage.positionAt(time);
     this.through = Math.max(this.through, first - 1);
     if (first <= bound) this.fromTime = undefined;
   }

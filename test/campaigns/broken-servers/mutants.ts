@@ -203,7 +203,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     "live",
     subscribe,
     "positions: { first, last: bound },",
-    "positions: { first, last: this.live ? bound : bound - 1 },",
+    "positions: { first, last: this.isLive ? bound : bound - 1 },",
   ),
   "delivers the last event read twice": mutant(
     "live",
@@ -214,9 +214,9 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "delivers the last event with the next one": mutant(
     "live",
     "log/subscribe/interest.ts",
-    "  look(): number {\n    this.marked = false;\n    this.interests.file(this);\n",
+    "  look(): number {\n    this.isMarked = false;\n    this.interests.file(this);\n",
     `  look(): number {
-    this.marked = false;
+    this.isMarked = false;
     this.interests.file(this);
     if (this.interests.headPosition > 50) return this.interests.headPosition - 1;\n`,
   ),
@@ -229,7 +229,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "takes the head for what was delivered": mutant(
     "live",
     "log/subscribe/interest.ts",
-    "return this.marked ? this.quiet : this.interests.headPosition;",
+    "return this.isMarked ? this.quiet : this.interests.headPosition;",
     "return this.interests.headPosition;",
   ),
   "tells subscribers of a commit's first event only": mutant(

@@ -67,6 +67,9 @@ interface OpenTerm extends TermUpdate {
   /** As of the last posting that was composed. Its number is 0 before the term's first one. */
   head: TermHead;
   number: TermNumber;
+  /** The last draft whose events have it, and which of them. */
+  draft: ChunkDraft | undefined;
+  ordinals: number[];
   /** The index of the term in the first event that has it, and that event's position. */
   readonly place: number;
   readonly bornAt: number;
@@ -144,20 +147,24 @@ async function termsOf(drafts: readonly ChunkDraft[]): Promise<OpenTerms> {
   };
   const byDraft: ChunkTerm[][] = [];
   let sinceTurn = 0;
-  for (const { events } of drafts) {
-    const inChunk = new Map<OpenTerm, ChunkTerm>();
-    const [{ position: first }] = events as readonly [CommitEvent];
-    const enter = (kind: TermKind, name: string, bornAt: number, place: number): void => {
+  for (const draft of drafts) {
+    const { events } = draft;
+    const inChunk: ChunkTerm[] = [];
+    const first = (events[0] as CommitEvent).position;
+    const enter = (kind: TermKind, name: string, position: number, place: number): void => {
       let term = known[kind].get(name);
       if (term === undefined) {
-        term = { kind, name, head: noTerm, number: 0, place, bornAt };
+        const none = { head: noTerm, number: 0, draft: undefined, ordinals: [] };
+        term = { kind, name, ...none, place, bornAt: position };
         known[kind].set(name, term);
         all.push(term);
       }
-      const ordinal = bornAt - first;
-      const entered = inChunk.get(term);
-      if (entered === undefined) inChunk.set(term, { term, ordinals: [ordinal] });
-      else entered.ordinals.push(ordinal);
+      if (term.draft !== draft) {
+        term.draft = draft;
+        term.ordinals = [];
+        inChunk.push({ term, ordinals: term.ordinals });
+      }
+      term.ordinals.push(position - first);
     };
     for (const { stream, type, tags, position } of events) {
       if (stream !== "") {
@@ -173,7 +180,7 @@ async function termsOf(drafts: readonly ChunkDraft[]): Promise<OpenTerms> {
       sinceTurn = 0;
       await setImmediate();
     }
-    byDraft.push([...inChunk.values()]);
+    byDraft.push(inChunk);
   }
   return { all, streams: known[TermKind.stream], byDraft };
 }
