@@ -2,6 +2,7 @@
 // begins again with a pause when the connection breaks. What the leader has and the copy does not
 // continue is refused, and the copy goes on answering with what it has.
 
+import { setTimeout } from "node:timers/promises";
 import type { ServiceClient } from "../client/rpc/service-client.ts";
 import { CallError } from "../client/rpc/call-error.ts";
 import { sameBegin, type History } from "../domain/epoch.ts";
@@ -105,7 +106,8 @@ class Following {
         this.failed(error);
       }
       if (this.heardAtMs > before) pauseMs = pauseMsFirst;
-      await this.pause(this.phase === "refused" ? refusedPauseMs : pauseMs);
+      const ms = this.phase === "refused" ? refusedPauseMs : pauseMs;
+      await setTimeout(ms, undefined, { signal: this.stopping.signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, pauseMsMax);
     }
   }
@@ -203,19 +205,5 @@ class Following {
     this.isWhole = isWhole;
     if (!isWhole) warn("the copy waits for a removal: it is not whole", { wholeThrough: before });
     wholeChanged(isWhole);
-  }
-
-  private pause(ms: number): Promise<void> {
-    const { signal } = this.stopping;
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener("abort", done, { once: true });
-    });
   }
 }

@@ -3,6 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { BackupRefused } from "../../storage/leveldb/offline/backup-file.ts";
 import type { BackupReport } from "../../storage/leveldb/offline/backup-receive.ts";
 import { unfinishedName } from "../../storage/leveldb/offline/backup-list.ts";
@@ -70,20 +71,9 @@ async function repeated(
       await say(errors, `the backup failed: ${(cause as Error).message}`);
       pauseMs = Math.min(everyMs, retryMs);
     }
-    await pause(Math.max(0, begun + pauseMs - Date.now()), signal);
+    const leftMs = Math.max(0, begun + pauseMs - Date.now());
+    await setTimeout(leftMs, undefined, { signal }).catch(() => {});
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }
 
 async function backUpInto(
