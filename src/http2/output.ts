@@ -207,14 +207,16 @@ export class Output {
 
   headers(id: number, headers: HeaderBlock, endStream: boolean): void {
     const encoded = (headers.encoded ??= hpackOf(headers.fields));
-    const block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
+    let block = this.hasSentHeaders ? encoded : Buffer.concat([tableOfNothing, encoded]);
     this.hasSentHeaders = true;
     this.partFrames++;
-    for (let at = 0; at === 0 || at < block.length; at += sizes.payloadMax) {
-      const [frameType, flags] = at > 0 ? [type.continuation, 0] : [type.headers, +endStream];
-      const endHeaders = at + sizes.payloadMax < block.length ? 0 : flag.endHeaders;
-      this.frame(frameType, flags | endHeaders, id, block.subarray(at, at + sizes.payloadMax));
+    let frameType: number = type.headers;
+    let flags = endStream ? flag.endStream : 0;
+    for (; block.length > sizes.payloadMax; block = block.subarray(sizes.payloadMax)) {
+      this.frame(frameType, flags, id, block.subarray(0, sizes.payloadMax));
+      [frameType, flags] = [type.continuation, 0];
     }
+    this.frame(frameType, flags | flag.endHeaders, id, block);
   }
 
   /** Sends what waits, then closes the sending side. */

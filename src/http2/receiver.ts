@@ -135,7 +135,7 @@ export class Receiver {
     if (!this.isSettled && kind !== type.settings) throw violation("no SETTINGS");
     if (payload.length !== (bytes ?? payload.length)) throw frameSize();
     if (of !== "either" && (of === "stream") === (id === 0)) throw violation("stream");
-    this.spend(cost);
+    if (cost > 0) this.spend(cost);
     try {
       handle(this, id, flags, payload);
     } catch (error) {
