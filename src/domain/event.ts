@@ -110,16 +110,28 @@ const lowerPosition = 2 ** 32;
 /** Chance is a whole number below this. */
 export const idChances = 2 ** 21;
 
+/** What the ids of one commit begin with, and what of. */
+let begun = { chance: -1, millis: -1, above: -1, text: "" };
+
 /** `recordedAt` is microseconds since 1970, UTC. */
 export function ownId(chance: number, position: number, recordedAt: number): string {
-  const time = hex(Math.floor(recordedAt / 1_000), 12);
+  const millis = Math.floor(recordedAt / 1_000);
+  const above = Math.floor(position / lowerPosition);
+  if (begun.chance !== chance || begun.millis !== millis || begun.above !== above) {
+    begun = { chance, millis, above, text: idBeginning(chance, millis, above) };
+  }
+  return begun.text + hex(position % lowerPosition, 8);
+}
+
+/** The id without the lower half of the position. */
+function idBeginning(chance: number, millis: number, positionAbove: number): string {
+  const time = hex(millis, 12);
   const lower = hex(0x7000 | (chance & (2 ** lowerChanceBits - 1)), 4);
   const upper = chance >>> lowerChanceBits;
   // The variant and the upper two bits; then seven bits and the position.
   const variant = hex(0x8 | (upper >>> 7), 1);
-  const above = (upper & 0x7f) * 2 ** upperPositionBits + Math.floor(position / lowerPosition);
-  const rest = hex(above, 7) + hex(position % lowerPosition, 8);
-  const tail = `${variant}${rest.slice(0, 3)}-${rest.slice(3)}`;
+  const above = hex((upper & 0x7f) * 2 ** upperPositionBits + positionAbove, 7);
+  const tail = `${variant}${above.slice(0, 3)}-${above.slice(3)}`;
   return `${time.slice(0, 8)}-${time.slice(8)}-${lower}-${tail}`;
 }
 

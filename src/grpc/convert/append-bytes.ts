@@ -43,7 +43,7 @@ import {
   nameIn,
   NotPlain,
   passPrintableAscii,
-  textIn,
+  passText,
   uuidIn,
 } from "./plain-fields.ts";
 
@@ -352,19 +352,26 @@ interface MetadataScan {
 /** A map entry: a key and a value, each at most once. */
 function scanEntry(scan: MetadataScan, reader: WireReader, limits: Limits): void {
   const end = reader.lengthEnd();
-  let key: Uint8Array | undefined;
-  let value: Uint8Array | undefined;
+  const { bytes } = reader;
+  let key = 0;
+  let keyEnd = 0;
+  let hasValue = false;
   while (reader.offset < end) {
-    const tag = reader.bytes[reader.offset++];
-    if (tag === 0x0a && key === undefined) key = textIn(reader);
-    else if (tag === 0x12 && value === undefined) value = textIn(reader);
-    else leave();
+    const tag = bytes[reader.offset++];
+    if (tag === 0x0a && key === 0) {
+      key = passText(reader);
+      keyEnd = reader.offset;
+      scan.bytes += keyEnd - key;
+    } else if (tag === 0x12 && !hasValue) {
+      hasValue = true;
+      const start = passText(reader);
+      scan.bytes += reader.offset - start;
+    } else leave();
   }
-  if (reader.offset !== end || key === undefined || key.length === 0 || key[0] === dollar) leave();
-  scan.bytes += key.length + (value?.length ?? 0);
+  if (reader.offset !== end || keyEnd === key || bytes[key] === dollar) leave();
   const entries = scan.keys.size;
   // Equal bytes are equal keys, whatever their text.
-  scan.keys.add(asciiIn(key, 0, key.length));
+  scan.keys.add(asciiIn(bytes, key, keyEnd));
   if (scan.keys.size === entries || entries === limits.metadataEntriesMax) leave();
   if (scan.bytes > limits.metadataBytesMax) leave();
 }

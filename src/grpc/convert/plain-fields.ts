@@ -39,11 +39,22 @@ function unicodeNameIn(bytes: Uint8Array): string {
   return name;
 }
 
-/** Any UTF-8 text. Returns its bytes. */
-export function textIn(reader: WireReader): Uint8Array {
-  const view = reader.view();
-  if (!isUtf8(view)) leave();
-  return view;
+/** Longer texts are checked by native code. */
+const shortTextBytes = 64;
+
+/** Passes over any UTF-8 text. Returns where it begins. */
+export function passText(reader: WireReader): number {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  reader.offset = end;
+  if (!isShortAscii(bytes, offset, end) && !isUtf8(bytes.subarray(offset, end))) leave();
+  return offset;
+}
+
+function isShortAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start > shortTextBytes) return false;
+  for (let i = start; i < end; i++) if ((bytes[i] as number) >= 0x80) return false;
+  return true;
 }
 
 /** 1 to `bytesMax` bytes of printable ASCII. */
