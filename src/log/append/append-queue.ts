@@ -39,6 +39,9 @@ import { freshBytes, QueueOrder, weightOf, type QueueEntry, type Weight } from "
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
 
+/** With less work, a commit takes all that waits: its sync costs more than waiting for others. */
+const halfWorkMin = 250;
+
 /**
  * Other writers may append between facts and commit. Each time, one of their appends was stored.
  */
@@ -81,6 +84,7 @@ export interface CommitAnswer<O = Outcome> {
 interface Waiting extends CancelListener {
   readonly client: object;
   readonly bytes: number;
+  readonly work: number;
   readonly entry: QueueEntry;
   readonly weight: Weight;
   readonly signal: CancelSignal | undefined;
@@ -102,6 +106,8 @@ export class AppendQueue {
   /** Undefined: answers are made as soon as their commit is durable. */
   private readonly held: HeldAnswers | undefined;
   private readonly stats = new CommitStats();
+  /** Of the last batch. */
+  private takenWork = 0;
 
   constructor(options: AppendQueueOptions) {
     this.options = options;
@@ -168,6 +174,7 @@ export class AppendQueue {
     const waiting: Waiting = {
       client,
       bytes: weight.storedBytes,
+      work: weight.work,
       entry,
       weight,
       signal,
@@ -219,16 +226,22 @@ export class AppendQueue {
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 
-  /** The next batch: as many entries as one commit may hold, and the first one at any size. */
+  /**
+   * The next batch: as many entries as one commit may hold, and the first one at any size. If much
+   * waits, two commits share it in turn: while one is written, the other's are answered and read.
+   */
   private take(): Waiting[] {
     const { commitBytesMax, commitEventsMax } = this.options.limits;
+    const half = Math.max(halfWorkMin, (this.waiting.work + this.takenWork) / 2);
+    const workMax = this.held === undefined ? Math.min(commitEventsMax, half) : commitEventsMax;
     const taken: Waiting[] = [];
     let bytes = 0;
-    let work = 0;
+    this.takenWork = 0;
     for (let waiting; (waiting = this.waiting.next()) !== undefined;) {
-      bytes += waiting.weight.storedBytes;
-      work += waiting.weight.work;
-      if (taken.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
+      bytes += waiting.bytes;
+      const work = this.takenWork + waiting.work;
+      if (taken.length > 0 && (bytes > commitBytesMax || work > workMax)) break;
+      this.takenWork = work;
       this.waiting.delete(waiting, waiting.bytes);
       waiting.signal?.removeEventListener("abort", waiting);
       taken.push(waiting);

@@ -20,6 +20,8 @@ const quantumBytes = 64 * 1024;
 interface Entry {
   readonly client: object;
   readonly bytes: number;
+  /** See `Weight`. */
+  readonly work: number;
 }
 
 interface Line<E> {
@@ -34,8 +36,9 @@ export class QueueOrder<E extends Entry> {
   /** Clients that came to an empty line, and those that have had a turn since. */
   private readonly fresh: Lines<E> = new Map();
   private readonly old: Lines<E> = new Map();
-  /** The number of entries. */
+  /** The number of entries, and the work of all of them. */
   size = 0;
+  work = 0;
 
   /** Whether anything of the client waits. */
   has(client: object): boolean {
@@ -51,6 +54,7 @@ export class QueueOrder<E extends Entry> {
     }
     line.entries.add(entry);
     this.size++;
+    this.work += entry.work;
   }
 
   /** Removes an entry, wherever it is in its line, which pays for it as far as it was taken. */
@@ -61,6 +65,7 @@ export class QueueOrder<E extends Entry> {
     if (line === undefined || !line.entries.delete(entry)) return;
     line.creditBytes = Math.max(0, line.creditBytes - takenBytes);
     this.size--;
+    this.work -= entry.work;
     if (line.entries.size === 0) lines.delete(client);
   }
 

@@ -64,6 +64,41 @@ describe("a commit batch", () => {
     expect(storage.control.commitCount()).toBe(3);
   });
 
+  test("takes half of what waits if that is much, so that two commits share the work in turn", async () => {
+    const { log, storage } = openLog();
+    const { release, heldCount } = holdCommits(storage);
+    const hundred = () => newAppend(Array.from({ length: 100 }, () => newEvent()));
+    let answered = 0;
+    const eight = () =>
+      Array.from({ length: 8 }, () => log.append(hundred()).then(() => answered++));
+    const answers = eight();
+    const seen: number[] = [];
+    // Four callers are answered, and come again while the appends of the others are written.
+    for (let i = 0; i < 4; i++) {
+      await settled();
+      expect(heldCount()).toBe(1);
+      const before = answered;
+      release();
+      await settled();
+      seen.push(answered - before);
+      for (let each = before; each < answered; each++)
+        answers.push(log.append(hundred()).then(() => answered++));
+    }
+    expect(seen).toEqual([4, 4, 4, 4]);
+    while (heldCount() > 0) {
+      release();
+      await settled();
+    }
+    await Promise.all(answers);
+  });
+
+  test("takes all that waits if that is little", async () => {
+    const { log, storage } = openLog();
+    const answers = Array.from({ length: 64 }, () => log.append(appendOf({ tags: ["a"] })));
+    await Promise.all(answers);
+    expect(storage.control.commitCount()).toBe(1);
+  });
+
   test("of refusals alone needs no commit", async () => {
     const { log, storage } = openLog();
     await appendAll(log, { stream: "a", id: idOf(1) });

@@ -6,6 +6,7 @@ import { freshBytes, QueueOrder } from "../../../src/log/append/queue-order.ts";
 interface Entry {
   readonly client: object;
   readonly bytes: number;
+  readonly work: number;
 }
 
 function takeAll(order: QueueOrder<Entry>): Entry[] {
@@ -21,13 +22,13 @@ test("a small append of a client with nothing in the queue comes before all that
   const order = new QueueOrder<Entry>();
   const greedy = Array.from({ length: 100 }, () => ({}));
   for (const client of greedy) {
-    for (let i = 0; i < 5; i++) order.add({ client, bytes: 1024 * 1024 });
+    for (let i = 0; i < 5; i++) order.add({ client, bytes: 1024 * 1024, work: 1 });
   }
   for (let i = 0; i < 50; i++) {
     const next = order.next() as Entry;
     order.delete(next, next.bytes);
   }
-  const healthy = { client: {}, bytes: 200 };
+  const healthy = { client: {}, bytes: 200, work: 1 };
   order.add(healthy);
   expect(order.next()).toBe(healthy);
 });
@@ -35,8 +36,8 @@ test("a small append of a client with nothing in the queue comes before all that
 test("a client with many appends gets no more than others with as many", () => {
   const order = new QueueOrder<Entry>();
   const [a, b] = [{}, {}];
-  for (let i = 0; i < 100; i++) order.add({ client: a, bytes: freshBytes });
-  for (let i = 0; i < 100; i++) order.add({ client: b, bytes: freshBytes });
+  for (let i = 0; i < 100; i++) order.add({ client: a, bytes: freshBytes, work: 1 });
+  for (let i = 0; i < 100; i++) order.add({ client: b, bytes: freshBytes, work: 1 });
   const first = Array.from({ length: 40 }, () => {
     const entry = order.next() as Entry;
     order.delete(entry, entry.bytes);
@@ -56,13 +57,16 @@ test("every entry comes once, each client's in order, and what was deleted never
     fc.property(arbitrary, (steps) => {
       const order = new QueueOrder<Entry>();
       const clients = [{}, {}, {}, {}];
-      const entries = steps.map(({ who, bytes }) => ({ client: clients[who] as object, bytes }));
+      const entries = steps.map(({ who, bytes }, i) => {
+        return { client: clients[who] as object, bytes, work: i / 2 };
+      });
       for (const entry of entries) order.add(entry);
       const left = entries.filter((_, i) => steps[i]?.cut !== true);
       for (const entry of entries) if (!left.includes(entry)) order.delete(entry);
       expect(order.size).toBe(left.length);
+      expect(order.work).toBe(left.reduce((sum, { work }) => sum + work, 0));
       const taken = takeAll(order);
-      expect(order.size).toBe(0);
+      expect([order.size, order.work]).toEqual([0, 0]);
       for (const client of clients) {
         const of = (list: readonly Entry[]) => list.filter((each) => each.client === client);
         expect(of(taken)).toEqual(of(left));
