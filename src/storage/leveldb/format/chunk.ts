@@ -1,5 +1,5 @@
 // A chunk is the unit in which the log is stored: events of one commit in their wire form, cut
-// between events near 8 KiB. The value under a chunk's key:
+// between events near 16 KiB, or near 8 KiB before a longer event. The value under a chunk's key:
 //
 //   offset size
 //        0    4  CRC-32 of the key and of everything after this field
@@ -40,8 +40,14 @@ const idsChosen = 2;
 const idsMixed = 4;
 const flagEmptied = 8;
 
-/** A chunk is cut near this many bytes of records. A compromise between stream reads and scans. */
-const chunkBytesTarget = 8 * 1024;
+/**
+ * A chunk is cut near this many bytes of records. A compromise: the more events are in a chunk, the
+ * fewer entries does the index have for each, and the more is read for one of them.
+ */
+const chunkBytesTarget = 16 * 1024;
+/** The same before an event that is not short, and of all chunks once. */
+const chunkBytesTargetMin = 8 * 1024;
+const shortFrameBytes = 1024;
 
 /** The previous hash of the first chunk. */
 export const firstHash: Uint8Array = new Uint8Array(hashBytes);
@@ -93,7 +99,9 @@ export function cutIntoChunks({ events, recordedAt, times }: EventsToCut): Timed
   for (let i = 0; i < events.length; i++) {
     const event = events[i] as CommitEvent;
     const next = times?.[i] ?? recordedAt;
-    const isOver = bytes + event.frame.length > chunkBytesTarget;
+    const { length } = event.frame;
+    const target = length <= shortFrameBytes ? chunkBytesTarget : chunkBytesTargetMin;
+    const isOver = bytes + length > target;
     if (group.length > 0 && (isOver || next !== time)) {
       groups.push({ events: group, recordedAt: time });
       group = [];
@@ -101,7 +109,7 @@ export function cutIntoChunks({ events, recordedAt, times }: EventsToCut): Timed
     }
     group.push(event);
     time = next;
-    bytes += event.frame.length;
+    bytes += length;
   }
   if (group.length > 0) groups.push({ events: group, recordedAt: time });
   return groups;
@@ -117,7 +125,7 @@ export function mayShareCommit(chunk: Chunk, next: Chunk): boolean {
   if (chunk.reclaimed !== undefined || next.reclaimed !== undefined) return true;
   const reader = new WireReader(next.records);
   reader.varint();
-  return chunk.records.length + reader.lengthEnd() > chunkBytesTarget;
+  return chunk.records.length + reader.lengthEnd() > chunkBytesTargetMin;
 }
 
 /** The key of a chunk's value, by its header. Throws CORRUPTION, also if it is not its value. */
