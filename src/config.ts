@@ -29,7 +29,7 @@ export interface ConfigInput {
 
 export interface LoadedConfig {
   readonly config: Config;
-  /** The source of each value, for people. */
+  /** Where each value comes from, as a text for people. */
   readonly sources: Readonly<Record<OptionName, string>>;
   /** Set by `--help` and `--print-config`: print this instead of starting a server. */
   readonly show: "config" | "help" | undefined;

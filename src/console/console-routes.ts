@@ -1,6 +1,6 @@
 // The console: a fixed table of files that browsers load, built from web/ by `npm run console`. The
-// files say nothing of the store and are for everybody; what they show is asked for by calls, which
-// need what every call needs.
+// files contain nothing of the store, so that everybody may load them. What they show comes from
+// calls, which need the same permissions as any other client's.
 
 import { createHash } from "node:crypto";
 import { promisify } from "node:util";
@@ -37,7 +37,8 @@ const headers = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",
   "referrer-policy": "no-referrer",
-  // Kept, and asked about each time: a new version of the server has new files at the same paths.
+  // Browsers keep the files and ask each time whether they are current, because another version of
+  // the server has other files at the same paths.
   "cache-control": "no-cache",
   vary: "accept-encoding",
 };

@@ -138,7 +138,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   };
 }
 
-/** The way of an append into the queue, past the look-up of what it relies on. */
+/** An append waits in the queue once the epoch and conditions that it relies on are looked up. */
 function appendingTo(queue: AppendQueue, reading: Source): EventLog["append"] {
   return (append, signal, caller) => {
     const { epoch = append.checkpoint?.epoch, conditions } = append;

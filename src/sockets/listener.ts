@@ -37,7 +37,7 @@ export class Listener {
   private readonly options: ListenerOptions;
   private readonly servers: Server[] = [];
   private readonly tlsServers: TlsServer[] = [];
-  /** All that were admitted, also during TLS handshakes. */
+  /** All admitted connections, those in their TLS handshake included. */
   private readonly sockets = new Set<Socket>();
   private readonly countByAddress = new Map<string, number>();
 

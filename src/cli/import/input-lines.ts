@@ -10,7 +10,7 @@ export interface InputLine {
   /** Does not include the line break. */
   readonly text: string;
   readonly byteLength: number;
-  /** It is an item of a list. Several of them may be on one line. */
+  /** The event is an item of a JSON list, of which a line may have several. */
   readonly isInList?: boolean;
 }
 

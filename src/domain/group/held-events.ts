@@ -40,7 +40,10 @@ export class HeldEvents {
     return this.state.queues.beginRecount();
   }
 
-  /** What the log has next, and nothing else up to `through`; the recount ends at the group's. */
+  /**
+   * Counts the next events of the log, which are all up to `through`. The recount ends at the
+   * position up to which the group has read.
+   */
   recount(events: readonly GroupEvent[], through: number): void {
     const { queues, settings } = this.state;
     for (const event of events) {

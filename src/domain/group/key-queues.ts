@@ -130,7 +130,7 @@ export class KeyQueues {
     return event;
   }
 
-  /** The event is in flight no more. */
+  /** Marks the event as no longer in flight. */
   takeBack(event: QueuedEvent): void {
     event.queue.inFlight = undefined;
     this.dropFrame(event);
@@ -276,7 +276,10 @@ export class KeyQueues {
     this.review(queue, nowMs);
   }
 
-  /** Counts the events of unknown parts anew: answers after which position; undefined: none are. */
+  /**
+   * Begins to count the events of unknown parts again. Returns the position to read after.
+   * Undefined: there is nothing to count.
+   */
   beginRecount(): number | undefined {
     const first = this.firstQueue();
     if (first === undefined || this.unknownQueues === 0) return undefined;

@@ -55,7 +55,7 @@ export function place(
   else put(state, event, retry, nowMs);
 }
 
-/** The event is no longer a replay. */
+/** Ends the replay of the event. */
 export function endReplay(state: GroupState, position: number): void {
   state.replays.delete(position);
   state.unplaced.delete(position);

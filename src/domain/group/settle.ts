@@ -20,7 +20,7 @@ export function park(state: GroupState, delivery: Delivery, reason: string, nowM
   putAside(state, event, { attempts: event.attempts + 1, reason }, nowMs);
 }
 
-/** Its member refused the event, and is told once that is durable. */
+/** The member refused the event. It is told so once the refusal is durable. */
 export function refuse(
   state: GroupState,
   delivery: Delivery,

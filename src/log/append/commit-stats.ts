@@ -13,7 +13,7 @@ const eventsBounds = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384]
 const KiB = 1024;
 const bytesBounds = [KiB, 4 * KiB, 16 * KiB, 64 * KiB, 256 * KiB, 1024 * KiB, 4096 * KiB];
 
-/** What is known of each entry's end. */
+/** The part of an entry's outcome that is counted. */
 interface Outcome {
   readonly kind: string;
   readonly deduplicated?: boolean;

@@ -51,7 +51,7 @@ export async function infoOf(
 /** A group's record has its query, of up to a megabyte or two. */
 const listedAtOnce = 8;
 
-/** A few, and none only if there are no more. Ends early when the signal is aborted. */
+/** A few groups, none only if there are no more. Ends early when the signal is aborted. */
 export async function listInfos(
   parts: Parts,
   page: GroupPage,

@@ -38,9 +38,9 @@ export interface MemberHost {
   readonly position: () => number;
   readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
   readonly storage: Pick<Storage, "areRemoved">;
-  /** Counts what members get. */
+  /** Counts the events that members get. */
   readonly handed: Pick<HandedFigures, "group">;
-  /** Something happened: the group is to look what follows. */
+  /** Makes the group look whether it has something to do. */
   readonly touch: () => void;
   readonly left: (member: ConnectedMember) => void;
 }

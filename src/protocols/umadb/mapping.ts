@@ -40,7 +40,7 @@ const trackingKey = "umadb-tracking";
 const uuidForms =
   /^(?:urn:uuid:)?\{?([\da-f]{8})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{12})\}?$/i;
 
-/** What the two entries have. Clients of annals.v1 may write others, which are shown as such. */
+/** The forms of the two entries. Clients of annals.v1 may write other texts: shown as they are. */
 const uuidText = /^(?:[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/;
 const trackingText = /^(\d{1,20}) (.*)$/s;
 const trackingMax = 2n ** 64n - 1n;
@@ -56,7 +56,7 @@ function uuidOf({ uuid }: Pick<Event, "uuid">): string {
 /** An append that is read event by event. */
 export interface SentEvents {
   readonly count: number;
-  /** The event with this index. */
+  /** Makes the event with this index. */
   readonly at: (index: number) => Steps<Event>;
   readonly tracking: TrackingInfo | undefined;
 }

@@ -18,9 +18,9 @@ import { checkedName, nameOf } from "../mapping/names.ts";
 import { readProposed, type Proposed } from "./proposed-event.ts";
 import { bufferOf } from "../mapping/bytes.ts";
 
-/** Appends that are not complete, of one call. */
+/** How many appends of a call may be incomplete at a time. */
 const incompleteMax = 1_000;
-/** Bytes of these. */
+/** Their bytes, at most. */
 const incompleteBytesMax = 32 * 1024 * 1024;
 
 /** Events of one request. */

@@ -19,7 +19,7 @@ export interface KnownLifecycle {
   readonly version: number;
 }
 
-/** Of an error it is not known what is removed. */
+/** By stream. An error where the lifecycle could not be read: what it removes is unknown. */
 export type Lifecycles = ReadonlyMap<string, KnownLifecycle | AnnalsError>;
 
 const lifecyclesAt = {

@@ -1,6 +1,6 @@
-// Whether the primary still is one. A former primary that nobody has stopped goes on answering
-// reads, and its commits wait for ever: without a commit for a while, the other hosts are asked,
-// and if another one is no standby either, only a commit tells which of them is the primary.
+// Detects that a primary was replaced. A former primary that nobody has stopped goes on answering
+// reads, while its commits wait for ever. So if no commit has ended for a while, the other hosts
+// are asked. If another one is not a standby either, only a commit tells which is the primary.
 
 import type { Database } from "./database.ts";
 import type { DbSession } from "./session.ts";
