@@ -134,7 +134,7 @@ export function soak(events: number): Workload {
     followers(10),
     unary(one, 32, { perSecond: 400 }),
     pipe(hundred, 8, { perSecond: 25 }),
-    unary({ verb: "append-on-condition", tags }, 16, { perSecond: 100 }),
+    unary({ verb: "append-expecting-version", group: 0 }, 16, { perSecond: 100 }),
     reads({ verb: "read-stream", streams, zipf: true }, 16, { perSecond: 400 }),
     reads({ verb: "read-stream", streams }, 8, { perSecond: 50 }),
     reads({ verb: "read-tag", tags }, 8, { perSecond: 50 }),

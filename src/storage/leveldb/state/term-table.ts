@@ -343,14 +343,19 @@ class Shard {
   private tidyNames(length: number): void {
     const from = this.names;
     const needed = this.namesEnd - this.namesDead + length;
-    const into = new Int32Array(Math.max(from.length, needed + Math.ceil(needed / 2)));
+    const size = Math.max(from.length, needed + Math.ceil(needed / 2));
+    if (this.namesDead === 0) {
+      this.names = new Int32Array(withRoom(from, size));
+      return;
+    }
+    const into = new Int32Array(size);
     let end = 0;
     for (let slot = 0; slot < this.count; slot++) {
-      const size = this.nameLength[slot] as number;
+      const words = this.nameLength[slot] as number;
       const at = this.nameAt[slot] as number;
-      into.set(from.subarray(at, at + size), end);
+      into.set(from.subarray(at, at + words), end);
       this.nameAt[slot] = end;
-      end += size;
+      end += words;
     }
     withRoom(from, 0);
     this.names = into;
