@@ -171,12 +171,15 @@ export class Crowd {
   async finish(port: number, drainMsMax = drainMsDefault): Promise<void> {
     const { history, writers, followers } = this;
     const stop = { now: true };
-    const deadline = performance.now() + drainMsMax;
+    // Continues as long as there is progress, because a busy machine is slow.
     for (const writer of writers) {
-      while (writer.unsettled > 0 && performance.now() < deadline) {
+      let until = performance.now() + drainMsMax;
+      while (writer.unsettled > 0 && performance.now() < until) {
+        const before = writer.unsettled;
         const client = await WireClient.open(port);
         await writer.run(client, stop);
         client.close();
+        if (writer.unsettled < before) until = performance.now() + drainMsMax;
         if (writer.unsettled > 0) await new Promise((resolve) => setTimeout(resolve, 100));
       }
       if (writer.unsettled > 0) history.violate(`${writer.unsettled} appends could not be settled`);
