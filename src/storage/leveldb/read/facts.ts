@@ -132,6 +132,9 @@ async function eventAt(store: OpenStore, position: number, head: number): Promis
   return storedEventOf(record, isIdFromClient(chunk, ordinal));
 }
 
+/** Names of conditions that are looked up in one turn of the event loop, besides a long one's. */
+const namesPerTurn = 500;
+
 /** For each condition, the position of an event after `after` that matches, or 0. */
 async function matchesOf(
   store: OpenStore,
@@ -140,9 +143,16 @@ async function matchesOf(
 ): Promise<number[]> {
   const matches = conditions.map(() => 0);
   const searches: Promise<void>[] = [];
+  let names = 0;
   for (const [i, { query, after }] of conditions.entries()) {
     const { items } = query;
     if (after >= head) continue;
+    if (names >= namesPerTurn) {
+      await Promise.all(searches.splice(0));
+      await setImmediate();
+      names = 0;
+    }
+    for (const item of items) names += nameCount(item);
     // Most conditions name a tag that no later event has. That is known without a promise.
     if (items.length > 0 && items.every((item) => isTagBefore(store, item, after))) continue;
     const search = async (): Promise<void> => {
@@ -152,6 +162,10 @@ async function matchesOf(
   }
   await Promise.all(searches);
   return matches;
+}
+
+function nameCount({ streams, types, tags, tagsAny }: QueryItem): number {
+  return streams.length + types.length + tags.length + tagsAny.length;
 }
 
 /** Whether the item names a tag of which it is in memory that no event after `after` has it. */
