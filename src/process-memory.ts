@@ -44,7 +44,7 @@ const growthBytesMin = 16 * 1024 * 1024;
 /**
  * V8 collects garbage when something is allocated. After a load that does not happen any more, and
  * what the load has left stays for as long as the process is idle. So once it is, all garbage is
- * collected: that takes some 20 ms of the main thread. Returns a function that ends this.
+ * collected: that holds up the main thread once. Returns a function that ends this.
  */
 export function collectWhenIdle(given: IdleCollection): () => void {
   const { work, heldBytes = bytesInUse, collect = globalThis.gc } = given;
