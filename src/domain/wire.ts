@@ -27,6 +27,13 @@ export function writeVarint(into: Uint8Array, offset: number, value: number): nu
   return offset;
 }
 
+/** Writes a varint with a tag of one byte. A zero is not written. Returns the offset after it. */
+export function writeField(into: Uint8Array, offset: number, tag: number, value: number): number {
+  if (value === 0) return offset;
+  into[offset] = tag;
+  return writeVarint(into, offset + 1, value);
+}
+
 /** Reads wire bytes forwards. Throws `RangeError` on malformed or truncated bytes. */
 export class WireReader {
   readonly bytes: Uint8Array;

@@ -7,6 +7,7 @@ import type { Snapshot } from "../domain/snapshot.ts";
 import type { EventTypeFacts, NamePage } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
 import type { GroupInfo, GroupLog, GroupPage, ParkedEvent, ParkedPage } from "./group-verbs.ts";
+import type { ReadSignal } from "./scheduling/scheduled-read.ts";
 import type { Caller, Gate } from "./scheduling/scheduler.ts";
 import type {
   CheckpointLog,
@@ -42,7 +43,11 @@ interface ForConnections {
     caller: Pick<Caller, "gate">,
   ): ReturnType<EventLog["append"]>;
   lookAhead(append: Append, gate: Gate): ReturnType<EventLog["lookAhead"]>;
-  read(request: ReadRequest, signal: Signal, gate: Gate): AsyncIterable<ReadMessage>;
+  read(
+    request: ReadRequest,
+    signal: ReadSignal | undefined,
+    gate: Gate,
+  ): AsyncIterable<ReadMessage>;
   subscribe(
     request: SubscribeRequest,
     signal: AbortSignal,

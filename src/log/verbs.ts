@@ -29,7 +29,7 @@ import type {
   WriteState,
 } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
-import type { RereadableBatch } from "./scheduling/scheduled-read.ts";
+import type { ReadSignal, RereadableBatch } from "./scheduling/scheduled-read.ts";
 import type { Caller, Gate } from "./scheduling/scheduler.ts";
 
 /** A bound of a read, inclusive. Times are microseconds since 1970, UTC. */
@@ -65,8 +65,9 @@ export interface ReadEnd {
   readonly streamVersion: number | undefined;
 }
 
+/** `end` of a batch: nothing follows it. */
 export type ReadMessage =
-  | { readonly kind: "batch"; readonly batch: Batch }
+  | { readonly kind: "batch"; readonly batch: Batch; readonly end?: ReadEnd }
   | { readonly kind: "end"; readonly end: ReadEnd };
 
 /** Where a subscription begins. Positions and versions are exclusive, the time is inclusive. */
@@ -292,10 +293,10 @@ export interface EventLog {
   epochMismatch(readIn: ReadIn): Promise<EpochMismatch | undefined>;
 
   /**
-   * Batches, then one end. No end if the signal is aborted. Never throws BEYOND_HEAD: beyond the
-   * head there are no events.
+   * Batches, then one end, or the end with the last batch. No end if the signal is aborted. Never
+   * throws BEYOND_HEAD: beyond the head there are no events.
    */
-  read(request: ReadRequest, signal?: AbortSignal, gate?: Gate): AsyncIterable<ReadMessage>;
+  read(request: ReadRequest, signal?: ReadSignal, gate?: Gate): AsyncIterable<ReadMessage>;
 
   /**
    * Continues until the signal is aborted (then it ends) or the log stops (then it throws

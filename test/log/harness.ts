@@ -117,8 +117,9 @@ export async function readAll(
   let end: ReadEnd | undefined;
   let batchCount = 0;
   for await (const message of messages) {
-    if (message.kind === "end") end = message.end;
-    else {
+    if (end !== undefined) throw new Error("a message behind the end");
+    ({ end } = message);
+    if (message.kind === "batch") {
       batchCount++;
       positions.push(...positionsIn(message.batch));
     }

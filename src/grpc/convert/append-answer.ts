@@ -6,7 +6,7 @@
 //     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*, 0x42 epoch
 
 import type { Appended, AppendedStream } from "../../domain/append.ts";
-import { varintBytes, writeVarint } from "../../domain/wire.ts";
+import { varintBytes, writeField, writeVarint } from "../../domain/wire.ts";
 
 const microsPerSecond = 1_000_000;
 /** The tag of `AppendResponse.epoch`. */
@@ -71,11 +71,4 @@ function writeStream(
   offset += into.write(stream, offset, "utf8");
   offset = writeField(into, offset, 0x10, firstVersion);
   return writeField(into, offset, 0x18, lastVersion);
-}
-
-/** Writes a varint with a tag of one byte. A zero is not written. */
-function writeField(into: Buffer, offset: number, tag: number, value: number): number {
-  if (value === 0) return offset;
-  into[offset] = tag;
-  return writeVarint(into, offset + 1, value);
 }

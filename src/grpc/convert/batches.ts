@@ -123,11 +123,11 @@ function encodedOf(messages: readonly Buffer[], { batchBytesMax }: Limits): Enco
  * The messages of a batch, which `make` makes. They can be made again, and nothing of the batch is
  * kept for that.
  */
-export function* repeatable(
+export function repeatable(
   batch: Batch | RereadableBatch,
   make: () => readonly Message[],
-): Generator<Message | RepeatableMessage> {
-  if (!("again" in batch)) return yield* make();
+): (Message | RepeatableMessage)[] {
+  if (!("again" in batch)) return [...make()];
   const messages = make().map((message, i) => {
     const again = async (): Promise<Message | undefined> => {
       await batch.again();
@@ -138,7 +138,7 @@ export function* repeatable(
     return new RepeatableMessage(message, { rest: () => batch.rest(), again });
   });
   batch.letGo();
-  yield* messages;
+  return messages;
 }
 
 /** A record in the view, as the parts of a `RecordedEvent`. */

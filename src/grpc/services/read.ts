@@ -4,7 +4,6 @@ import { create } from "@bufbuild/protobuf";
 import { currentEpoch } from "../../domain/epoch.ts";
 import {
   GetEventResponseSchema,
-  ReadResponseSchema,
   SubscribeResponseSchema,
   type GetEventRequest,
   type GetEventResponse,
@@ -18,7 +17,14 @@ import {
   type LoadRequest,
   type LoadResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
-import type { Batch, LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
+import type {
+  Batch,
+  LoadEnd,
+  LoadMessage,
+  ReadMessage,
+  ReadRequest as LogRead,
+  SubscribeMessage,
+} from "../../log/verbs.ts";
 import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
@@ -31,6 +37,7 @@ import {
   convertSubscribe,
   type EventView,
 } from "../convert/read-request.ts";
+import { readEndResponse } from "../convert/read-end.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
 import { MessageParts, type Message, type RepeatableMessage } from "../transport/message-parts.ts";
@@ -79,44 +86,93 @@ async function getEvent(
   return wrap(tagEvent, inView(record, view, limits));
 }
 
-function readWith({ log, limits, epoch, readEpoch }: ReadContext) {
-  return async function* (
-    wire: ReadRequest,
-    call: Call,
-  ): AsyncGenerator<Answer<ReadResponse> | MessageParts | RepeatableMessage> {
-    const [request, view] = convertRead(wire, limits);
-    if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfRead(request));
-    let first = true;
-    for await (const message of log.read(request, call.signal, call.gate)) {
-      if (message.kind !== "batch") yield readEnd(message.end, epoch);
-      else {
-        const { batch } = message;
-        const isFirst = first;
-        yield* repeatable(batch, () => {
-          const messages = batchInParts(batch, tagReadBatch, view, limits);
-          return isFirst ? withEpoch(messages, readEpoch) : messages;
-        });
-      }
-      first = false;
-    }
+function readWith(context: ReadContext) {
+  return (wire: ReadRequest, call: Call): AsyncIterable<readonly ReadPart[]> => {
+    const [request, view] = convertRead(wire, context.limits);
+    return new ReadAnswer(context, { request, view, epoch: wire.epoch, call });
   };
 }
+
+type ReadPart = Answer<ReadResponse> | MessageParts | RepeatableMessage;
+
+interface AskedRead {
+  readonly request: LogRead;
+  readonly view: EventView;
+  /** In which the client has read what it refers to. Empty: it does not say. */
+  readonly epoch: string;
+  readonly call: Call;
+}
+
+/** The messages of a read. Written by hand: most reads are short, and a generator costs more. */
+class ReadAnswer implements AsyncIterableIterator<readonly ReadPart[], undefined> {
+  private readonly context: ReadContext;
+  private readonly asked: AskedRead;
+  private messages: AsyncIterator<ReadMessage> | undefined;
+  private ready: ReadPart[] = [];
+  private isFirst = true;
+  private isOver = false;
+
+  constructor(context: ReadContext, asked: AskedRead) {
+    this.context = context;
+    this.asked = asked;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<readonly ReadPart[], undefined>> {
+    const { ready } = this;
+    if (ready.length === 0 && !this.isOver) await this.readOn();
+    if (ready.length === 0) return noMoreParts;
+    // The end goes out with the last message.
+    const count = this.isOver && ready.length === 2 ? 2 : 1;
+    return { done: false, value: ready.splice(0, count) };
+  }
+
+  async return(): Promise<IteratorResult<readonly ReadPart[], undefined>> {
+    this.isOver = true;
+    this.ready = [];
+    await this.messages?.return?.();
+    return noMoreParts;
+  }
+
+  private async readOn(): Promise<void> {
+    this.messages ??= await this.begin();
+    const { done, value } = await this.messages.next();
+    this.isOver = done === true || value.end !== undefined;
+    if (done === true) return;
+    if (value.kind === "batch") this.ready.push(...this.partsOf(value.batch));
+    if (value.end !== undefined)
+      this.ready.push(readEndResponse(value.end, this.context.readEpoch));
+  }
+
+  private async begin(): Promise<AsyncIterator<ReadMessage>> {
+    const { request, epoch, call } = this.asked;
+    const { log } = this.context;
+    if (epoch !== "") await requireEpoch(log, epoch, claimsOfRead(request));
+    return log.read(request, call, call.gate)[Symbol.asyncIterator]();
+  }
+
+  private partsOf(batch: Batch): ReadPart[] {
+    const { limits, readEpoch } = this.context;
+    const { view } = this.asked;
+    const { isFirst } = this;
+    this.isFirst = false;
+    return repeatable(batch, () => {
+      const messages = batchInParts(batch, tagReadBatch, view, limits);
+      return isFirst ? withEpoch(messages, readEpoch) : messages;
+    });
+  }
+}
+
+const noMoreParts = { done: true, value: undefined } as const;
 
 /** The first message also has the epoch. */
 function withEpoch([first, ...rest]: readonly Message[], epoch: Buffer): Message[] {
   if (first === undefined) return rest;
   const parts = first instanceof MessageParts ? first.parts : [first];
   return [new MessageParts([...parts, epoch]), ...rest];
-}
-
-function readEnd({ head, after, eventCount, streamVersion }: ReadEnd, epoch: string): ReadResponse {
-  const end = {
-    head: BigInt(head),
-    after: BigInt(after),
-    eventCount: BigInt(eventCount),
-    streamVersion: BigInt(streamVersion ?? 0),
-  };
-  return create(ReadResponseSchema, { message: { case: "end", value: end }, epoch });
 }
 
 function subscribeWith({ log, limits, epoch, subscribeEpoch }: ReadContext) {

@@ -33,10 +33,12 @@ export interface TakesBytes<H> {
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
 type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
+type Streamed<O> = Answer<O> | MessageParts | PrefixedMessages | RepeatableMessage;
+/** Answers that are ready together are yielded together. */
 type Streaming<I, O> = (
   request: I,
   call: Call,
-) => AsyncIterable<Answer<O> | MessageParts | PrefixedMessages | RepeatableMessage>;
+) => AsyncIterable<Streamed<O> | readonly Streamed<O>[]>;
 /** Each step takes the messages that wait, and yields the answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,

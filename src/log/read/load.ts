@@ -8,7 +8,7 @@ import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import type { Range, Batch } from "../../storage/storage.ts";
-import { scheduledRead } from "../scheduling/scheduled-read.ts";
+import { scheduledRead, type ScheduledRead } from "../scheduling/scheduled-read.ts";
 import {
   deletedThrough,
   firstRecordOf,
@@ -40,7 +40,7 @@ interface Start {
   /** How many of the first events the snapshot includes. */
   readonly included: number;
   /** The following batches. */
-  readonly batches: AsyncGenerator<Batch>;
+  readonly batches: ScheduledRead;
 }
 
 /** The head is fixed here, before anything waits. */
@@ -79,7 +79,7 @@ async function* loadAt(
       yield { kind: "batch", batch };
     }
   } finally {
-    await batches.return(undefined);
+    await batches.return();
   }
   if (signal?.aborted === true) return;
   const version = Math.min(view.version, request.maxVersion ?? positionMax);
@@ -118,7 +118,7 @@ async function startOf(
   signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { stream, maxVersion = positionMax } = request;
-  const eventsFrom = (version: number, position: number): AsyncGenerator<Batch> => {
+  const eventsFrom = (version: number, position: number): ScheduledRead => {
     const selection = { kind: "stream", stream } as const;
     const positions: Range = { first: position, last: view.head };
     const versions: Range = { first: version, last: maxVersion };
@@ -147,18 +147,18 @@ async function startOf(
       const isSmall = first === undefined || first.bytes <= source.batchBytes;
       if (isSmall) return { snapshot, first, included, batches };
       // It would be held while the client takes the snapshot.
-      await batches.return(undefined);
+      await batches.return();
       const again = eventsFrom(snapshot.version, snapshot.position);
       return { snapshot, first: undefined, included, batches: again };
     }
-    await batches.return(undefined);
+    await batches.return();
     if (isFit) break;
     warnOfMisfit(source, snapshot);
   }
   return withoutSnapshot();
 }
 
-async function* behind(first: Batch, batches: AsyncIterable<Batch>): AsyncGenerator<Batch> {
+async function* behind(first: Batch, batches: ScheduledRead): AsyncGenerator<Batch> {
   yield first;
   yield* batches;
 }
@@ -190,7 +190,7 @@ async function* readableSnapshots(
   }
 }
 
-async function firstOf(batches: AsyncGenerator<Batch>): Promise<Batch | undefined> {
+async function firstOf(batches: ScheduledRead): Promise<Batch | undefined> {
   for (;;) {
     const next = await batches.next();
     if (next.done === true) return undefined;

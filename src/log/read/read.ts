@@ -5,7 +5,13 @@ import { invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Range, Storage, StorageRead } from "../../storage/storage.ts";
-import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
+import {
+  scheduledRead,
+  type HeldBatch,
+  type ReadSignal,
+  type ScheduledRead,
+  type Source,
+} from "../scheduling/scheduled-read.ts";
 import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
 import type { HandedFigures } from "../log-figures.ts";
 import type { Batch, Bound, ReadEnd, ReadMessage, ReadRequest } from "../verbs.ts";
@@ -18,51 +24,124 @@ export interface ReadSource extends Source {
 }
 
 /** `head` is the head at the time of the call, before anything waits. */
-export async function* read(
+export function read(
   source: ReadSource,
   request: ReadRequest,
   head: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<ReadMessage> {
-  const { selection, direction, limit = Infinity, withRemoved } = request;
-  if (limit < 1) throw new RangeError("a limit is at least one event");
-  const bounds = await boundsOf(source.storage, request, head);
-  let eventCount = 0;
-  /** The batch with the newest event that was returned. */
-  let newest: Seen["newest"];
-  const bounded: StorageRead = {
-    selection,
-    direction,
-    positions: bounds.positions,
-    asOf: head,
-    batchBytes: source.batchBytes,
-    ...(bounds.versions !== undefined && { versions: bounds.versions }),
-    ...(request.limit !== undefined && { batchEvents: request.limit }),
-    ...(withRemoved === true && { withRemovedRecords: true }),
-  };
-  const from = { ...source, isSent: request.isGathered !== true };
-  for await (const found of scheduledRead(from, bounded, signal)) {
-    if (found.count === 0) continue;
-    const left = limit - eventCount;
-    const batch = found.count > left ? sliceBatch(found, 0, left) : found;
-    eventCount += batch.count;
-    source.handed.read += batch.count;
-    // Only its place: a batch that the client does not take may be dropped.
-    if (direction === "forwards" || newest === undefined) newest = newestIn(batch, direction);
-    yield { kind: "batch", batch };
-    if (eventCount >= limit) break;
-  }
-  if (signal?.aborted === true) return;
-  const seen: Seen = {
-    head,
-    bounds,
-    upper: direction === "forwards" ? request.to : request.from,
-    newest,
-    limited: eventCount >= limit,
-  };
-  const end = await endOf(source, request, seen);
-  yield { kind: "end", end: { head, eventCount, ...end } };
+  signal: ReadSignal | undefined,
+): AsyncIterableIterator<ReadMessage, undefined> {
+  return new Reading(source, request, head, signal);
 }
+
+/** Written by hand: generators in generators cost as much as a short read. One call at a time. */
+class Reading implements AsyncIterableIterator<ReadMessage, undefined> {
+  private readonly source: ReadSource;
+  private readonly request: ReadRequest;
+  private readonly head: number;
+  private readonly signal: ReadSignal | undefined;
+  private bounds: Bounds | undefined;
+  private batches: ScheduledRead | undefined;
+  private eventCount = 0;
+  /** Only its place: a batch that the client does not take may be dropped. */
+  private newest: Seen["newest"];
+  private isOver = false;
+
+  constructor(
+    source: ReadSource,
+    request: ReadRequest,
+    head: number,
+    signal: ReadSignal | undefined,
+  ) {
+    if (request.limit !== undefined && request.limit < 1) {
+      throw new RangeError("a limit is at least one event");
+    }
+    this.source = source;
+    this.request = request;
+    this.head = head;
+    this.signal = signal;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<ReadMessage, undefined>> {
+    if (this.isOver) return over;
+    const bounds = (this.bounds ??= await boundsOf(this.source.storage, this.request, this.head));
+    const batches = (this.batches ??= this.begin(bounds));
+    if (!this.isLimitReached) {
+      for (let next = await batches.next(); next.done !== true; next = await batches.next()) {
+        if (next.value.count === 0) continue;
+        return { done: false, value: await this.message(next.value, batches) };
+      }
+    }
+    this.isOver = true;
+    if (this.signal?.aborted === true) return over;
+    return { done: false, value: { kind: "end", end: await this.end(bounds) } };
+  }
+
+  async return(): Promise<IteratorResult<ReadMessage, undefined>> {
+    this.isOver = true;
+    await this.batches?.return();
+    return over;
+  }
+
+  private begin({ positions, versions }: Bounds): ScheduledRead {
+    const { source, head } = this;
+    const { selection, direction, limit, withRemoved, isGathered } = this.request;
+    const bounded: StorageRead = {
+      selection,
+      direction,
+      positions,
+      asOf: head,
+      batchBytes: source.batchBytes,
+      ...(versions !== undefined && { versions }),
+      ...(limit !== undefined && { batchEvents: limit }),
+      ...(withRemoved === true && { withRemovedRecords: true }),
+    };
+    return scheduledRead({ ...source, isSent: isGathered !== true }, bounded, this.signal);
+  }
+
+  private get isLimitReached(): boolean {
+    return this.eventCount >= (this.request.limit ?? Infinity);
+  }
+
+  private async message(found: HeldBatch, batches: ScheduledRead): Promise<ReadMessage> {
+    const { source, request, bounds } = this;
+    const { direction, limit = Infinity } = request;
+    const left = limit - this.eventCount;
+    const batch = found.count > left ? sliceBatch(found, 0, left) : found;
+    this.eventCount += batch.count;
+    source.handed.read += batch.count;
+    if (direction === "forwards" || this.newest === undefined) {
+      this.newest = newestIn(batch, direction);
+    }
+    const hasEnded = this.isLimitReached || batches.isThrough;
+    if (!hasEnded || bounds === undefined) return { kind: "batch", batch };
+    if (this.isLimitReached) await batches.return();
+    // The client gets the events before anything is looked up for their end.
+    if (this.isEndLookedUp) return { kind: "batch", batch };
+    this.isOver = true;
+    return { kind: "batch", batch, end: await this.end(bounds) };
+  }
+
+  /** Whether the end says something that the events do not. */
+  private get isEndLookedUp(): boolean {
+    const { selection, direction, from, to } = this.request;
+    const isCut = direction === "forwards" && this.isLimitReached;
+    if (isCut) return selection.kind === "stream";
+    return (direction === "forwards" ? to : from) !== undefined;
+  }
+
+  private async end(bounds: Bounds): Promise<ReadEnd> {
+    const { head, eventCount, newest, request } = this;
+    const upper = request.direction === "forwards" ? request.to : request.from;
+    const seen: Seen = { head, bounds, upper, newest, limited: this.isLimitReached };
+    return { head, eventCount, ...(await endOf(this.source, request, seen)) };
+  }
+}
+
+const over = { done: true, value: undefined } as const;
 
 /** What a read has seen. */
 interface Seen {

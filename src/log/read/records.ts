@@ -2,7 +2,8 @@
 // of a batch.
 
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
-import { recordsIn, scanPlacement } from "../../domain/record.ts";
+import { enterFrame, recordsIn, scanPlacement } from "../../domain/record.ts";
+import { WireReader } from "../../domain/wire.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { HeldBatch, scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
@@ -95,9 +96,15 @@ export function firstRecordOf(batch: Batch): Uint8Array | undefined {
 
 /** The last record of a batch, in the order of its read. */
 export function lastRecordOf({ frames }: Batch): Uint8Array | undefined {
-  let last: Uint8Array | undefined;
-  for (const record of recordsIn(frames.at(-1) ?? new Uint8Array())) last = record;
-  return last;
+  const run = frames.at(-1);
+  if (run === undefined) return undefined;
+  const reader = new WireReader(run);
+  let [start, end] = [0, 0];
+  for (; !reader.done; reader.offset = end) {
+    end = enterFrame(reader);
+    start = reader.offset;
+  }
+  return run.subarray(start, end);
 }
 
 /** A batch of the records from number `from` (from 0, inclusive) up to `to` (exclusive). */

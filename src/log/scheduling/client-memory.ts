@@ -4,7 +4,7 @@
 // longest time pays: its largest calls end with OVERLOADED.
 
 /** As much of a call's signal as its waiting needs. */
-interface Waiter {
+export interface Waiter {
   readonly aborted: boolean;
   addEventListener(type: "abort", listener: { handleEvent(): void }): void;
   removeEventListener(type: "abort", listener: { handleEvent(): void }): void;

@@ -8,7 +8,7 @@
 // held once, where it is counted.
 
 import type { Batch, StorageRead, Storage } from "../../storage/storage.ts";
-import type { ClientMemory } from "./client-memory.ts";
+import type { ClientMemory, Waiter } from "./client-memory.ts";
 import { schedulingPolicy } from "./policy.ts";
 import type { Gate } from "./scheduler.ts";
 
@@ -44,75 +44,132 @@ export function doneWith(batch: Batch | RereadableBatch): void {
   if (batch.bytes >= closedBytesMin) batch.rest();
 }
 
+/** As much of a call as its read needs. */
+export type ReadSignal = Waiter & { readonly reason: unknown };
+
 /**
  * Pulled by the consumer. Ends early, without an error, when the signal is aborted. The engine's
  * read may be closed at any time, and is reopened after its last batch, so that the engine holds
  * nothing for it meanwhile. What a view of one head needs is read as of that head.
  */
-export async function* scheduledRead(
-  source: Source,
-  read: StorageRead,
-  signal?: AbortSignal,
-): AsyncGenerator<HeldBatch> {
-  const { storage, gate, memory } = source;
-  const { liveBatchBytes, viewBatchBytesMin, openReadsWaitingMax } = schedulingPolicy;
-  const room = source.isSent === true ? memory : undefined;
-  const isForwards = read.direction === "forwards";
-  const costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
-  let expectedCost = costMin === 0 ? liveBatchBytes : costMin;
+export function scheduledRead(source: Source, read: StorageRead, signal?: ReadSignal) {
+  return new ScheduledRead(source, read, signal);
+}
+
+/** Written by hand: generators in generators cost as much as a short read. One call at a time. */
+export class ScheduledRead implements AsyncIterableIterator<HeldBatch, undefined> {
+  private readonly source: Source;
+  private readonly read: StorageRead;
+  private readonly signal: ReadSignal | undefined;
+  private readonly costMin: number;
+  private expectedCost: number;
+  private engine: AsyncIterator<Batch> | undefined;
   /** The positions that are left to read. At the end, the engine is not asked again. */
-  let { first, last } = read.positions;
-  let engine: AsyncIterator<Batch> | undefined;
+  private first: number;
+  private last: number;
+
+  constructor(source: Source, read: StorageRead, signal: ReadSignal | undefined) {
+    const { liveBatchBytes, viewBatchBytesMin } = schedulingPolicy;
+    this.source = source;
+    this.read = read;
+    this.signal = signal;
+    this.costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
+    this.expectedCost = this.costMin === 0 ? liveBatchBytes : this.costMin;
+    this.first = read.positions.first;
+    this.last = read.positions.last;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Whether nothing is left to read. */
+  get isThrough(): boolean {
+    return this.first > this.last;
+  }
+
+  async next(): Promise<IteratorResult<HeldBatch, undefined>> {
+    try {
+      const batch = await this.nextBatch();
+      if (batch === undefined) await this.end();
+      else if (this.isThrough || this.source.memory?.isLarge === true) await this.close();
+      return batch === undefined ? over : { done: false, value: batch };
+    } catch (error) {
+      await this.end();
+      throw error;
+    }
+  }
+
+  async return(): Promise<IteratorResult<HeldBatch, undefined>> {
+    await this.end();
+    return over;
+  }
+
+  private end(): Promise<void> {
+    this.first = Infinity;
+    return this.close();
+  }
+
   /** At once: a read that goes on meanwhile begins anew. */
-  const close = async (): Promise<void> => {
-    const closed = engine;
-    engine = undefined;
-    await closed?.return?.();
-  };
-  const rest = (): void => void close();
-  try {
-    while (first <= last) {
+  private async close(): Promise<void> {
+    const { engine } = this;
+    this.engine = undefined;
+    await engine?.return?.();
+  }
+
+  private readonly rest = (): void => void this.close();
+
+  /** Undefined: the read is over. */
+  private async nextBatch(): Promise<HeldBatch | undefined> {
+    const { read, signal } = this;
+    const { gate, memory, isSent } = this.source;
+    const room = isSent === true ? memory : undefined;
+    while (!this.isThrough) {
+      const { expectedCost } = this;
       // To reopen the engine's read for every few events would cost more than it saves.
-      const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
-      if (isCrowded) await close();
+      const isCrowded = gate.waitingCount > schedulingPolicy.openReadsWaitingMax;
+      if (isCrowded && read.batchEvents === undefined) await this.close();
       const turn = gate.enter(expectedCost, signal);
       if (turn !== undefined) await turn;
       if (isOver(signal)) {
         gate.leave(expectedCost);
-        return;
+        return undefined;
       }
       // Those who came before may have filled the memory while this one waited for its turn.
       const full = room?.room(gate.owner, signal);
-      if (full !== undefined) {
-        gate.leave(expectedCost);
-        await close();
-        await full;
-        continue;
-      }
-      let batch: HeldBatch | undefined;
-      let costs = costsOfNothing;
-      try {
-        const batchBytes = memory?.isLarge === true ? frugalBytesOf(read) : read.batchBytes;
-        const positions = { first, last };
-        engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
-        const next = await engine.next();
-        const found = next.done === true ? undefined : next.value;
-        batch = found && new HeldBatch(found, source, { ...read, positions }, rest);
-        costs = found === undefined ? costsOfNothing : costsOf(found);
-      } finally {
-        gate.leave(expectedCost, Math.max(costMin, costs.spent));
-      }
-      if (batch === undefined || isOver(signal)) return;
-      if (isForwards) first = batch.through + 1;
-      else last = batch.through - 1;
-      if (memory?.isLarge === true) await close();
-      expectedCost = costs.next;
-      yield batch;
+      if (full === undefined) return await this.readNext(expectedCost);
+      gate.leave(expectedCost);
+      await this.close();
+      await full;
     }
-  } finally {
-    await close();
+    return undefined;
+  }
+
+  /** Has passed the gate for this cost, and leaves it. */
+  private async readNext(expectedCost: number): Promise<HeldBatch | undefined> {
+    const { source, read, costMin } = this;
+    const { gate, memory, storage } = source;
+    const positions = { first: this.first, last: this.last };
+    let found: Batch | undefined;
+    let costs = costsOfNothing;
+    try {
+      const batchBytes = memory?.isLarge === true ? frugalBytesOf(read) : read.batchBytes;
+      this.engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
+      const next = await this.engine.next();
+      found = next.done === true ? undefined : next.value;
+      if (found !== undefined) costs = costsOf(found);
+    } finally {
+      gate.leave(expectedCost, Math.max(costMin, costs.spent));
+    }
+    if (found === undefined || isOver(this.signal)) return undefined;
+    if (read.direction === "forwards") this.first = found.through + 1;
+    else this.last = found.through - 1;
+    this.expectedCost = costs.next;
+    return new HeldBatch(found, source, { ...read, positions }, this.rest);
   }
 }
+
+const over = { done: true, value: undefined } as const;
 
 /** What a batch has cost, and what the next one of its read is expected to cost. */
 interface BatchCosts {
@@ -132,7 +189,7 @@ function costsOf({ count, bytes, frames, isPicked }: Batch): BatchCosts {
   return { spent: count === 0 ? turnBytes : bytes, next: turnBytes };
 }
 
-function isOver(signal: AbortSignal | undefined): boolean {
+function isOver(signal: ReadSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 

@@ -127,7 +127,7 @@ async function repeatOf(
   const read = { selection, direction: "forwards", from, limit, isGathered: true } as const;
   let count = 0;
   let last = 0n;
-  for await (const message of log.read(read, call.signal, call.gate)) {
+  for await (const message of log.read(read, call, call.gate)) {
     if (message.kind !== "batch") continue;
     for (const record of batchRecords(message.batch)) {
       const { position, event } = sequencedOf(record);

@@ -196,12 +196,12 @@ export async function* eventMessages(
     },
     between(first, last) {
       const bounds = { direction, from: at(first), to: at(last) } as const;
-      return log.read({ selection, ...bounds, isGathered: true }, call.signal, call.gate);
+      return log.read({ selection, ...bounds, isGathered: true }, call, call.gate);
     },
   });
   if (wanted !== undefined) {
     const read = { ...wanted, selection, limit, isGathered: true };
-    for await (const message of log.read(read, call.signal, call.gate)) {
+    for await (const message of log.read(read, call, call.gate)) {
       if (message.kind === "batch") yield* await messages.add(message.batch);
     }
   }
@@ -263,7 +263,7 @@ export async function* subscribedEvents(
     encode: (events) => events,
     between(first, last) {
       const bounds = { direction, from: at(first), to: at(last) } as const;
-      return log.read({ selection, ...bounds, isGathered: true }, call.signal, call.gate);
+      return log.read({ selection, ...bounds, isGathered: true }, call, call.gate);
     },
   });
   const wanted = { selection, start, checkpointIntervalMs, isGathered: true };

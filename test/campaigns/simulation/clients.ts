@@ -181,8 +181,8 @@ export class Clients {
     for (;;) {
       const { done, value } = await session.call("read", () => messages.next());
       if (done === true) break;
-      if (value.kind === "end") [call.head, call.ended] = [value.end.head, true];
-      else call.records.push(...recordsOf(value.batch));
+      if (value.kind === "batch") call.records.push(...recordsOf(value.batch));
+      if (value.end !== undefined) [call.head, call.ended] = [value.end.head, true];
       await this.world.ownTurn();
     }
   }

@@ -10,6 +10,7 @@ import {
   AppendResponseSchema,
   AppendPipeResponseSchema,
 } from "../../../src/gen/annals/v1/append_pb.js";
+import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import { GetStateResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import {
   appendResponse,
@@ -18,6 +19,7 @@ import {
 } from "../../../src/grpc/convert/append-answer.ts";
 import { epochField } from "../../../src/grpc/convert/epoch.ts";
 import { schedulingPolicy } from "../../../src/log/scheduling/policy.ts";
+import { readEndResponse } from "../../../src/grpc/convert/read-end.ts";
 import { stateInSteps, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
@@ -57,6 +59,24 @@ function byCodec(one: Appended, head: number, eventIds: string[]): Buffer {
     epoch,
   });
 }
+
+test("the end of a read is what the generated codec would write", () => {
+  const field = epochField(ReadResponseSchema.field.epoch.number * 8 + 2, epoch);
+  const streamVersion = fc.option(position, { nil: undefined });
+  const end = fc.record({ head: position, after: position, eventCount: position, streamVersion });
+  fc.assert(
+    fc.property(end, (one) => {
+      const value = {
+        head: BigInt(one.head),
+        after: BigInt(one.after),
+        eventCount: BigInt(one.eventCount),
+        streamVersion: BigInt(one.streamVersion ?? 0),
+      };
+      const message = { case: "end", value } as const;
+      expect(readEndResponse(one, field)).toEqual(encode(ReadResponseSchema, { message, epoch }));
+    }),
+  );
+});
 
 describe("the answer to an append", () => {
   test("is what the generated codec would write", () => {

@@ -128,7 +128,7 @@ async function* eventsOfRead(
   const events = new EventStream(context, { ...formOf(wanted), isRecreated });
   const isFiltered = wanted.kind === "all" && wanted.filter !== undefined;
   const limited = isFiltered ? request : { ...request, limit: left };
-  for await (const message of context.log.read(limited, call.signal, call.gate)) {
+  for await (const message of context.log.read(limited, call, call.gate)) {
     if (message.kind !== "batch") continue;
     const { batch } = message;
     const limit = left;

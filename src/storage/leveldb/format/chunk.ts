@@ -26,7 +26,15 @@ import { hash } from "node:crypto";
 import { corruption } from "../../../domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import { WireReader } from "../../../domain/wire.ts";
-import { chunkKey, readUint32, readUint64, writeUint32, writeUint64, checksum } from "./keys.ts";
+import {
+  chunkKey,
+  lastPositionIn,
+  readUint32,
+  readUint64,
+  writeUint32,
+  writeUint64,
+  checksum,
+} from "./keys.ts";
 
 /** Of a store. 2: its postings may have parts that version 1 did not know (posting.ts). */
 export const formatVersion = 2;
@@ -226,7 +234,7 @@ export function isIdFromClient({ idsFromClient }: Chunk, ordinal: number): boole
 
 /** Checks a stored value against its key and decodes its header. Throws CORRUPTION. */
 export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
-  const last = readUint64(key, 1);
+  const last = lastPositionIn(key);
   if (value.length < headerBytes) throw corruption("a chunk is cut off", { first: last });
   if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {
     throw corruption(`the chunk that ends at position ${last} fails its CRC`, { first: last });

@@ -79,6 +79,11 @@ export function chunkKey(lastPosition: number): Uint8Array {
   return key;
 }
 
+/** The last position of the chunk with this key. */
+export function lastPositionIn(chunkKeyBytes: Uint8Array): number {
+  return readUint64(chunkKeyBytes, 1);
+}
+
 export function termKey(kind: TermKind, name: string): Uint8Array {
   const key = Buffer.allocUnsafe(2 + Buffer.byteLength(name));
   key[0] = prefixTerm;

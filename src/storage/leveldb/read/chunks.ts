@@ -6,8 +6,8 @@ import type { Range } from "../../storage.ts";
 import { openChunk, type Chunk } from "../format/chunk.ts";
 import type { ChunkPlace } from "../state/chunk-places.ts";
 import type { OpenStore } from "../state/open-store.ts";
-import { chunkKey } from "../format/keys.ts";
-import type { Scan } from "../kv/kv.ts";
+import { chunkKey, lastPositionIn } from "../format/keys.ts";
+import type { Entry, Scan } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
 
 const chunksPerPageMax = 1_000;
@@ -35,10 +35,13 @@ export async function* chunksForwards(
   try {
     let ahead = fetchPage(scan);
     while (next <= range.last) {
-      const page = await ahead;
-      if (page.length === 0) throw missing(next, range.last);
+      const entries = await ahead;
+      const end = entries.at(-1);
+      if (end === undefined) throw missing(next, range.last);
+      // Fetched while this page is checked and used.
+      if (lastPositionIn(end[0]) < range.last) ahead = fetchPage(scan);
+      const page = entries.map(([key, value]) => openChunk(key, value));
       next = endOf(page, next, next === range.first);
-      if (next <= range.last) ahead = fetchPage(scan);
       yield page;
     }
   } finally {
@@ -82,10 +85,8 @@ export async function* chunksFromMemory(
   }
 }
 
-function fetchPage(scan: Scan): Promise<readonly Chunk[]> {
-  const page = scan.next().then((entries) => {
-    return entries.map(([key, value]) => openChunk(key, value));
-  });
+function fetchPage(scan: Scan): Promise<readonly Entry[]> {
+  const page = scan.next();
   // Fetched in advance: the consumer may never request it.
   page.catch(() => {});
   return page;

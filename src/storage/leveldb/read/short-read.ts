@@ -15,6 +15,7 @@ import type { OpenStore } from "../state/open-store.ts";
 import type { TermHead } from "../state/term-table.ts";
 import { besideStreamsMax } from "./candidate-pages.ts";
 import { fewPostings } from "./newest-postings.ts";
+import { RecordQuery } from "./record-query.ts";
 
 /** Records that are looked up one by one. */
 const recordsMax = 48;
@@ -66,7 +67,7 @@ function streamRead(
     if (!found.add(posting, positions, versions) || found.bytes > read.batchBytes) return undefined;
   }
   const frames = found.frames();
-  const batch = batchOf(frames, found.positions.length, read);
+  const batch = batchOf([frames], found.positions.length, read);
   const isToEnd = positions.last === head && versions.last >= head;
   if (batch === undefined || batch.count === 0 || !isToEnd) return batch;
   const { before, positions: at, ends } = found;
@@ -156,17 +157,21 @@ function hitsRead(
   const found: Uint8Array[] = [];
   let bytes = 0;
   const frames = new HitFrames(store);
+  const query = RecordQuery.of(selection);
   for (const { position, posting, at } of hits) {
     const frame = frames.of(posting, at);
     if (frame === undefined || frames.chunkBytes > chunkBytesMax) return undefined;
-    const header = scanRecord(recordOf(frame));
-    if (header.position !== position) return undefined;
-    if (!selects(selection, header)) continue;
+    const header = query === undefined ? scanRecord(recordOf(frame)) : undefined;
+    const isSelected = header === undefined ? query?.selects(frame) : selects(selection, header);
+    if ((header ?? query)?.position !== position) return undefined;
+    if (isSelected !== true) continue;
     found.push(frame);
     bytes += frame.length;
     if (bytes > batchBytes) return undefined;
   }
-  return batchOf(Buffer.concat(found, bytes), found.length, read);
+  // A few events of a chunk would keep all of it.
+  const runs = frames.areOfChunks ? [Buffer.concat(found, bytes)] : found;
+  return batchOf(runs, found.length, read);
 }
 
 /** In order, each once. Undefined: they are not found by a few keys. Throws CORRUPTION. */
@@ -200,6 +205,8 @@ function hitsIn(posting: Posting, { first, last }: Range): Hit[] {
 class HitFrames {
   /** Of the chunks that were looked up. */
   chunkBytes = 0;
+  /** Some are parts of chunks. */
+  areOfChunks = false;
   private readonly store: OpenStore;
   /** What was looked at last: the next hit may be there, too. */
   private chunk: Chunk | undefined;
@@ -216,7 +223,7 @@ class HitFrames {
     const stream = streams[i];
     const inMemory = this.store.tail.holding(chunkLast);
     if (stream !== undefined && streams.length <= besideStreamsMax && inMemory === undefined) {
-      const frame = this.besideStream(stream, chunkLast, ordinals[i] as number);
+      const frame = this.besideStream(stream, posting, ordinals[i] as number);
       if (frame !== undefined) return frame;
     }
     return this.inChunk(inMemory, posting, ordinals[i] as number);
@@ -224,9 +231,11 @@ class HitFrames {
 
   private besideStream(
     stream: TermNumber,
-    chunkLast: number,
+    { chunkFirst, chunkLast }: Posting,
     ordinal: number,
   ): Uint8Array | undefined {
+    const hot = this.store.hot.frameAt(stream, chunkFirst + ordinal);
+    if (hot !== undefined) return hot;
     if (this.besideChunk !== chunkLast) this.beside.clear();
     this.besideChunk = chunkLast;
     let posting = this.beside.get(stream);
@@ -253,6 +262,7 @@ class HitFrames {
     if (chunk?.first !== chunkFirst || chunk.reclaimed !== undefined) return undefined;
     if (ordinal >= chunk.count) return undefined;
     const offsets = frameOffsets(chunk);
+    this.areOfChunks = true;
     return chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
   }
 
@@ -265,9 +275,14 @@ class HitFrames {
   }
 }
 
-function batchOf(frames: Uint8Array, count: number, read: StorageRead): Batch | undefined {
+function batchOf(
+  frames: readonly Uint8Array[],
+  count: number,
+  read: StorageRead,
+): Batch | undefined {
   const { batchBytes, batchEvents = Infinity, positions } = read;
-  if (frames.length > batchBytes || count > batchEvents) return undefined;
-  const through = positions.last;
-  return { frames: [frames], count, bytes: frames.length, through, isPicked: true };
+  let bytes = 0;
+  for (const { length } of frames) bytes += length;
+  if (bytes > batchBytes || count > batchEvents) return undefined;
+  return { frames, count, bytes, through: positions.last, isPicked: true };
 }

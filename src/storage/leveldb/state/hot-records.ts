@@ -35,6 +35,8 @@ export const runBytesMax = 64 * 1024;
 /** One stream is expected for so many bytes. With smaller ones, the oldest are forgotten. */
 const bytesPerStream = 256;
 const ways = 8;
+/** So many pieces of a stream are looked at for one event. */
+const piecesPerFrameMax = 16;
 
 interface Segment {
   readonly bytes: Buffer<ArrayBuffer>;
@@ -124,6 +126,27 @@ export class HotRecords {
     // What is used stays: it is written again before its segment is used anew.
     if (this.end - at > (this.segmentCount * this.segmentWords) / 2) this.put(number, 0, run);
     return run;
+  }
+
+  /** The frame of a stream's event at a position, as a copy. Undefined: it is not known. */
+  frameAt(number: TermNumber, position: number): Uint8Array | undefined {
+    let at = this.newest.get(number);
+    for (let pieces = 0; pieces < piecesPerFrameMax; pieces++) {
+      if (at === 0 || at < this.lowest) return undefined;
+      const { bytes, words, offset } = this.placeOf(at);
+      const first = offset + headWords;
+      const frames = first + 2 * (words[offset + 3] as number);
+      for (let event = frames - 2; event >= first; event -= 2) {
+        const found = words[event] as number;
+        if (found > position) continue;
+        if (found < position) return undefined;
+        const start = event === first ? 0 : (words[event - 1] as number);
+        const from = frames * wordBytes;
+        return Buffer.from(bytes.subarray(from + start, from + (words[event + 1] as number)));
+      }
+      at = words[offset + 1] as number;
+    }
+    return undefined;
   }
 
   /** Forgets a stream. */

@@ -44,6 +44,18 @@ class Beside {
   }
 }
 
+/** The frame at each position of the stream is its event's, or is not known. */
+function expectFrames({ hot, streams }: Beside, stream: number): number {
+  let found = 0;
+  for (const { position, frame } of streams.get(stream) ?? []) {
+    const known = hot.frameAt(stream, position);
+    if (known === undefined) continue;
+    found++;
+    expect(Buffer.compare(known, frame)).toBe(0);
+  }
+  return found;
+}
+
 /** What is found is what the stream has, and begins early enough. */
 function expectSound(
   { hot, streams }: Beside,
@@ -187,7 +199,24 @@ test("whatever happens, what is found is what the stream has", () => {
         if (isPresent) expect(beside.eventsOf(read.stream)).toHaveLength(read.count);
       }
     }
-    for (const stream of beside.streams.keys()) expectSound(beside, stream, 1, 0);
+    for (const stream of beside.streams.keys()) {
+      expectFrames(beside, stream);
+      expectSound(beside, stream, 1, 0);
+    }
   });
   fc.assert(property, { numRuns: 500 });
+});
+
+test("one event of a stream is found by its position", () => {
+  const beside = new Beside(small);
+  beside.commit(128, [100, 1]);
+  beside.commit(256, [30]);
+  beside.commit(128, [200]);
+  expect(expectFrames(beside, 128)).toBe(3);
+  expect(expectFrames(beside, 256)).toBe(1);
+  expect(beside.hot.frameAt(128, 3)).toBe(undefined);
+  expect(beside.hot.frameAt(128, 9)).toBe(undefined);
+  expect(beside.hot.frameAt(384, 1)).toBe(undefined);
+  beside.hot.drop(128);
+  expect(expectFrames(beside, 128)).toBe(0);
 });
