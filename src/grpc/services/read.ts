@@ -142,6 +142,8 @@ class ReadAnswer implements AsyncIterableIterator<readonly ReadPart[], undefined
     const { done, value } = await this.messages.next();
     this.isOver = done === true || value.end !== undefined;
     if (done === true) return;
+    // It is not asked again, and may be waiting to say that it is over.
+    if (this.isOver) await this.messages.return?.();
     if (value.kind === "batch") this.ready.push(...this.partsOf(value.batch));
     if (value.end !== undefined)
       this.ready.push(readEndResponse(value.end, this.context.readEpoch));
