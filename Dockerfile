@@ -34,7 +34,7 @@ COPY LICENSE NOTICE ./
 RUN chmod +x dist/bin.js && ln -s /app/dist/bin.js /usr/local/bin/annals \
   && install -d -o node -g node dist/program/.compiled
 USER node
-# With these settings, the program need not execute itself anew (src/bin.ts).
+# With these settings, and the flags below, the program need not execute itself anew (src/bin.ts).
 ENV MALLOC_ARENA_MAX=2 \
     MALLOC_MMAP_THRESHOLD_=262144 \
     MALLOC_CONF=narenas:2,background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0 \
@@ -47,5 +47,5 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["annals", "health"]
 # As the image of `npm run packages`: any command may take the place of `serve`.
-ENTRYPOINT ["annals"]
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--initial-old-space-size=64", "--expose-gc", "/app/dist/bin.js"]
 CMD ["serve"]
