@@ -55,7 +55,8 @@ test("what it copies is in its context, and builds there", () => {
 test("its entry point and its probe are those of the image that is built without a daemon", () => {
   const text = readFileSync("Dockerfile", "utf8");
   const script = readFileSync("scripts/packages/image.mjs", "utf8");
-  expect(text).toContain('ENTRYPOINT ["annals"]\nCMD ["serve"]');
+  // The same program, with the flags that the executable has inside.
+  expect(text).toMatch(/^ENTRYPOINT \["node", .*, "\/app\/dist\/bin.js"\]\nCMD \["serve"\]$/m);
   expect(script).toContain('Entrypoint: ["annals"],\n      Cmd: ["serve"]');
   expect(text).toContain('CMD ["annals", "health"]');
   expect(script).toContain('Test: ["CMD", "annals", "health"]');
