@@ -39,6 +39,7 @@ import { configuredAccess } from "./configured-access.ts";
 import { folderOptions, openConfigured } from "./configured-storage.ts";
 import { transportOptions } from "./configured-transport.ts";
 import { systemClock } from "./storage/leveldb/open.ts";
+import { busyEventLoop } from "./storage/leveldb/upkeep/pace.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { TlsOptions } from "./client/rpc/connection.ts";
 import type { Forwarding } from "./peers/forwarding.ts";
@@ -116,6 +117,7 @@ async function serveBehind(
     storage,
     limits,
     clock: systemClock,
+    isBusy: busyEventLoop(2 / 3),
     scheduler,
     memory,
     observer: tracing,

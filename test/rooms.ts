@@ -228,6 +228,7 @@ export const rooms: Record<string, Room> = {
       "access",
       "storage",
       "open",
+      "upkeep",
       "configuredAccess",
       "configuredStorage",
       "configuredTransport",

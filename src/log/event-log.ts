@@ -48,6 +48,8 @@ export interface EventLogOptions {
   readonly timers?: Timers;
   /** For the ids that the store makes: see `CommitBatch`. Absent: by Node's random numbers. */
   readonly idChance?: () => number;
+  /** For how appends share commits: see `AppendQueueOptions`. */
+  readonly isBusy?: () => boolean;
   /** Absent: the log's own. */
   readonly scheduler?: Scheduler;
   /** What is held for all clients. Absent: callers take everything at once. */
@@ -69,6 +71,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     clock,
     onCheckpoints: (changes) => checkpoints.changed(changes),
     ...(options.idChance && { idChance: options.idChance }),
+    isBusy: options.isBusy,
     observer: options.observer,
   });
   const checkpoints = new Checkpoints(storage, queue, timers, own);

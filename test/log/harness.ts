@@ -69,6 +69,7 @@ export interface OpenOptions {
   readonly limits?: Partial<Limits>;
   readonly memory?: NonNullable<EventLogOptions["memory"]>;
   readonly clock?: () => number;
+  readonly isBusy?: () => boolean;
 }
 
 export function openLog(options: OpenOptions = {}): Opened {
@@ -83,6 +84,7 @@ export function openLog(options: OpenOptions = {}): Opened {
     clock: options.clock ?? (() => micros++),
     timers,
     ...(options.memory && { memory: options.memory }),
+    ...(options.isBusy && { isBusy: options.isBusy }),
     onWarning: (message) => warnings.push(message),
   });
   return { log, storage, timers, warnings };

@@ -39,7 +39,7 @@ import { freshBytes, QueueOrder, weightOf, type QueueEntry, type Weight } from "
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
 
-/** With less work, a commit takes all that waits: its sync costs more than waiting for others. */
+/** With less work, a commit takes all that waits. */
 const halfWorkMin = 250;
 
 /**
@@ -47,9 +47,7 @@ const halfWorkMin = 250;
  */
 const decisionsMax = 100;
 
-/**
- * Reasons of a failed commit that state its outcome. After any other reason the outcome is unknown.
- */
+/** Reasons of a failed commit that state its outcome. After any other, the outcome is unknown. */
 const tellingReasons: ReadonlySet<Reason> = new Set<Reason>([
   "OUTCOME_UNKNOWN",
   "DISK_FULL",
@@ -68,6 +66,8 @@ export interface AppendQueueOptions {
   readonly clock: () => number;
   /** A whole number below `idChances`, by chance. Absent: of Node's own. */
   readonly idChance?: () => number;
+  /** Whether the thread has little time left, rather than that the disk is slow. Absent: never. */
+  readonly isBusy?: (() => boolean) | undefined;
   /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
   readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
   /** Absent: no one is told of commits. */
@@ -228,19 +228,21 @@ export class AppendQueue {
 
   /**
    * The next batch: as many entries as one commit may hold, and the first one at any size. If much
-   * waits, two commits share it in turn: while one is written, the other's are answered and read.
+   * waits on a busy thread, two commits share it in turn: while one is written, the other's are
+   * answered and read. Where a sync takes longer than that, one commit takes all.
    */
   private take(): Waiting[] {
-    const { commitBytesMax, commitEventsMax } = this.options.limits;
+    const { isBusy, limits } = this.options;
+    let workMax = limits.commitEventsMax;
     const half = Math.max(halfWorkMin, (this.waiting.work + this.takenWork) / 2);
-    const workMax = this.held === undefined ? Math.min(commitEventsMax, half) : commitEventsMax;
+    if (this.held === undefined && isBusy?.() === true) workMax = Math.min(workMax, half);
     const taken: Waiting[] = [];
     let bytes = 0;
     this.takenWork = 0;
     for (let waiting; (waiting = this.waiting.next()) !== undefined;) {
       bytes += waiting.bytes;
       const work = this.takenWork + waiting.work;
-      if (taken.length > 0 && (bytes > commitBytesMax || work > workMax)) break;
+      if (taken.length > 0 && (bytes > limits.commitBytesMax || work > workMax)) break;
       this.takenWork = work;
       this.waiting.delete(waiting, waiting.bytes);
       waiting.signal?.removeEventListener("abort", waiting);

@@ -64,8 +64,8 @@ describe("a commit batch", () => {
     expect(storage.control.commitCount()).toBe(3);
   });
 
-  test("takes half of what waits if that is much, so that two commits share the work in turn", async () => {
-    const { log, storage } = openLog();
+  test("takes half of what waits if that is much and the thread busy", async () => {
+    const { log, storage } = openLog({ isBusy: () => true });
     const { release, heldCount } = holdCommits(storage);
     const hundred = () => newAppend(Array.from({ length: 100 }, () => newEvent()));
     let answered = 0;
@@ -92,9 +92,12 @@ describe("a commit batch", () => {
     await Promise.all(answers);
   });
 
-  test("takes all that waits if that is little", async () => {
-    const { log, storage } = openLog();
-    const answers = Array.from({ length: 64 }, () => log.append(appendOf({ tags: ["a"] })));
+  test.each([
+    ["that is little", true, 64],
+    ["the disk is slow rather than the thread busy", false, 640],
+  ])("takes all that waits if %s", async (_, busy, length) => {
+    const { log, storage } = openLog({ isBusy: () => busy });
+    const answers = Array.from({ length }, () => log.append(appendOf({ tags: ["a"] })));
     await Promise.all(answers);
     expect(storage.control.commitCount()).toBe(1);
   });
