@@ -12,6 +12,7 @@ import { errorCode, Http2Error, ping, preface, setting, sizes, type, uint32 } fr
 import { Receiver } from "./receiver.ts";
 
 const ignore = (): void => {};
+const none: Buffer = Buffer.alloc(0);
 /** Calls that pay in one turn: each takes some 20 microseconds. */
 const refusedPerTurn = 64;
 
@@ -104,12 +105,15 @@ export class Connection implements OwnConnection {
 
   /** `reason` is given if the client caused it. */
   destroy(reason?: string): void {
-    if (reason !== undefined) this.options.onRefusal?.(reason, this.peer);
+    const isFirst = this.phase !== "closing";
+    if (reason !== undefined && isFirst) this.options.onRefusal?.(reason, this.peer);
     this.phase = "closing";
+    this.receiver.stop();
     this.socket.destroy();
   }
 
   tick(now: number): void {
+    const seconds = (now - this.now) / 1_000;
     this.now = now;
     const { receiver, phase, isOld, wasHeard } = this;
     const { keepaliveMs, connectionAgeMs } = this.options.limits;
@@ -120,7 +124,7 @@ export class Connection implements OwnConnection {
     const calm = errorCode.enhanceYourCalm;
     this.late("lingerMs", phase === "closing", () => this.socket.destroy());
     if (phase === "closing") return;
-    receiver.refill();
+    receiver.refill(seconds);
     this.late("handshakeMs", !isSettled, (limit) => this.destroy(limit));
     this.late("keepaliveTimeoutMs", this.wasPinged, (limit) => this.destroy(limit));
     this.late("frameMs", receiver.isStuck(), (limit) => this.close(calm, limit));
@@ -172,18 +176,26 @@ export class Connection implements OwnConnection {
       else this.begin(this.preface, bytes);
     });
     if (this.output.isOverfull) this.socket.pause();
-    if (!this.options.pace.took(bytes.length)) this.awaitTurn();
+    if (!this.options.pace.took(bytes.length) || this.receiver.hasMore) this.awaitTurn();
   };
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
   private awaitTurn(): void {
-    if (this.isPaced || this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
+    if (this.isPaced || this.phase === "closing") return;
+    if (!this.budget.take(pieceBytesMax)) return this.readAll();
     this.isPaced = true;
     this.socket.pause();
     this.options.pace.wait(() => {
       this.isPaced = false;
       this.budget.give(pieceBytesMax);
       this.resume();
+    });
+  }
+
+  /** Reads what is held now, because it must not wait. */
+  private readAll(): void {
+    this.attempt(() => {
+      while (this.receiver.hasMore) this.receiver.read(none);
     });
   }
 
@@ -226,6 +238,8 @@ export class Connection implements OwnConnection {
   }
 
   resume(): void {
+    if (this.output.isOverfull || this.isPaced) return;
+    if (this.receiver.hasMore) this.read(none);
     if (!this.output.isOverfull && !this.isPaced) this.socket.resume();
   }
 

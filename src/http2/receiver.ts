@@ -20,6 +20,14 @@ interface Block {
 const none: Buffer = Buffer.alloc(0);
 const headersTooLarge = encodeHeaders([[":status", "431"]]);
 const awaitedCount = 1_024;
+/** Requests that one read begins: a few milliseconds of work. The others begin in later turns. */
+const openedPerRead = 128;
+/** Errors of streams by which we end them for want of room, and not for a fault of the client. */
+const withoutFault = new Set<number>([
+  errorCode.noError,
+  errorCode.refusedStream,
+  errorCode.enhanceYourCalm,
+]);
 
 /**
  * For a type of frame: of what it is, how much of the control frames' allowance it takes in any
@@ -37,6 +45,8 @@ export class Receiver {
   /** The client's SETTINGS are there. */
   isSettled = false;
   lastId = 0;
+  /** What is held begins more requests: reads on in a later turn. */
+  hasMore = false;
   /** The client may open streams. */
   mayOpen = true;
   private readonly connection: OwnConnection;
@@ -70,12 +80,11 @@ export class Receiver {
   isStuck(): boolean {
     const { hasMoved } = this;
     this.hasMoved = false;
-    return !hasMoved && (this.block !== undefined || this.held.length > 0);
+    return !hasMoved && !this.hasMore && (this.block !== undefined || this.held.length > 0);
   }
 
-  /** Refills the allowances, once in a tick. */
-  refill(): void {
-    const seconds = this.limits.tickMs / 1_000;
+  /** Refills the allowances for this many seconds. */
+  refill(seconds: number): void {
     this.spend(-this.limits.controlFramesPerSecond * seconds);
     this.spend(-this.limits.resetsPerSecond * seconds, "resetsBurst");
   }
@@ -106,11 +115,18 @@ export class Receiver {
     if (oldest !== undefined) this.awaited.delete(oldest);
   }
 
-  /** Throws an `Http2Error` of the connection, or what a handler threw. */
+  /**
+   * Reads what is held and this, until many requests have begun. Throws an `Http2Error` of the
+   * connection, or what a handler threw.
+   */
   read(read: Buffer): void {
     const bytes = this.held.length === 0 ? read : Buffer.concat([this.held, read]);
+    const openedMax = this.openedCount + openedPerRead;
     let at = 0;
+    this.hasMore = false;
     for (let end; !this.isStopped && (end = frameEnd(bytes, at)) <= bytes.length; at = end) {
+      this.hasMore = this.openedCount >= openedMax;
+      if (this.hasMore) break;
       this.frame(bytes.subarray(at, end));
     }
     this.held = this.isStopped || at === bytes.length ? none : Buffer.from(bytes.subarray(at));
@@ -118,6 +134,7 @@ export class Receiver {
 
   stop(): void {
     this.isStopped = true;
+    this.hasMore = false;
     this.held = none;
     this.connection.budget.give(this.block?.bytes.length ?? 0);
     this.block = undefined;
@@ -140,8 +157,7 @@ export class Receiver {
       handle(this, id, flags, payload);
     } catch (error) {
       if (!(error instanceof Http2Error) || error.id === 0) throw error;
-      const isRefused = error.code === errorCode.refusedStream;
-      this.spend(1, isRefused ? "controlFramesBurst" : "resetsBurst");
+      this.spend(1, withoutFault.has(error.code) ? "controlFramesBurst" : "resetsBurst");
       this.connection.output.numbers(type.resetStream, id, error.code);
       const stream = this.streams.get(id);
       if (stream === undefined) this.await(id);
@@ -173,7 +189,9 @@ export class Receiver {
     const isUseful = stream !== undefined && (part.length > 0 || endStream);
     this.spend(isUseful ? -this.limits.controlFramesEarned : 1);
     if (stream !== undefined) stream.receive(part, payload.length, endStream);
-    else if (!this.isLate(id)) throw new Http2Error("streamClosed", "DATA of an old stream", id);
+    else if (!this.isLate(id)) {
+      this.connection.output.numbers(type.resetStream, id, errorCode.streamClosed);
+    }
   }
 
   private headers(id: number, flags: number, payload: Buffer): void {
