@@ -144,9 +144,19 @@ class ReadAnswer implements AsyncIterableIterator<readonly ReadPart[], undefined
     if (done === true) return;
     // It is not asked again, and may be waiting to say that it is over.
     if (this.isOver) await this.messages.return?.();
-    if (value.kind === "batch") this.ready.push(...this.partsOf(value.batch));
-    if (value.end !== undefined)
-      this.ready.push(readEndResponse(value.end, this.context.readEpoch));
+    try {
+      this.convert(value);
+    } catch (error) {
+      // Who loops over the answer does not return from it when it throws.
+      await this.return();
+      throw error;
+    }
+  }
+
+  private convert(message: ReadMessage): void {
+    if (message.kind === "batch") this.ready.push(...this.partsOf(message.batch));
+    if (message.end !== undefined)
+      this.ready.push(readEndResponse(message.end, this.context.readEpoch));
   }
 
   private async begin(): Promise<AsyncIterator<ReadMessage>> {

@@ -79,7 +79,7 @@ export interface AnswerFormat {
    * Makes what goes out of a long message, in steps, so that `send` and `said` take little time.
    * Undefined: they do as it is. Absent: they always do.
    */
-  longForm?(message: Framable): Steps<unknown> | undefined;
+  longForm?(message: Framable): Steps<Buffer> | undefined;
   /**
    * A message as it goes out, always in the same bytes, so that what is sent of it can be counted,
    * and what is not made again. Absent: it depends on what was sent before.

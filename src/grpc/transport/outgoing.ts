@@ -32,6 +32,8 @@ interface Unsent {
 
 /** Beside messages that can be made again, such as one that says how far a subscription is. */
 const keptBytesMax = 4 * 1024;
+/** What a long form is expected to hold while it is made, for each byte of its message. */
+const formGrowth = 1.5;
 /** In seconds. */
 const untakenCountMax = 64;
 /** What is offered is given to many in one turn: a longer one is not made then. */
@@ -105,17 +107,25 @@ export class Outgoing {
 
   private async makeForms(messages: readonly Framable[]): Promise<void> {
     const { stream, call, format, environment } = this;
-    const bytes = messages.reduce((sum, { length }) => sum + length, 0);
-    if (!stream.take(bytes)) throw tooMuchHeld();
+    let drawn = 0;
+    const draw = (bytes: number): void => {
+      if (!stream.take(bytes)) throw tooMuchHeld();
+      drawn += bytes;
+    };
+    draw(messages.reduce((sum, { length }) => sum + length, 0));
     try {
       await environment.longMessages.make(call, async () => {
         for (const message of messages) {
           const steps = format.longForm?.(message);
-          if (steps !== undefined) await inSteps(call, steps);
+          if (steps === undefined) continue;
+          const expected = Math.ceil(message.length * formGrowth);
+          draw(expected);
+          const { length } = await inSteps(call, steps);
+          draw(Math.max(0, length - expected));
         }
       });
     } finally {
-      stream.release(bytes);
+      stream.release(drawn);
     }
   }
 

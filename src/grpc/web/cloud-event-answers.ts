@@ -169,7 +169,7 @@ export class CloudEventList implements AnswerFormat {
     return stream.write(...parts);
   }
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = message.length > shortAnswerBytesMax;
     return isLong ? this.forms.inSteps(message, this.listed) : undefined;
   }
@@ -220,7 +220,7 @@ export class OneCloudEvent implements AnswerFormat {
 
   begin(): void {}
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = message.length > shortAnswerBytesMax;
     if (!isLong || this.fieldsOf(message) !== undefined) return undefined;
     return this.forms.inSteps(message, this.structured);

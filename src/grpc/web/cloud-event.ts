@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { create, fromJsonString } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
-import { invalidField } from "../../domain/errors.ts";
+import { invalidField, type AnnalsError } from "../../domain/errors.ts";
 import {
   jsonPartsInSteps,
   parseExactJson,
@@ -85,6 +85,11 @@ interface Mode {
 
 /** What an event costs beside its data. */
 const eventCost = 1_024;
+/** What is no attribute. */
+const dataMembers: ReadonlySet<string> = new Set(["data", "data_base64"]);
+/** An object of more members is handled in a step of its own: most of them are null. */
+const longMembers = 1_024;
+const memberCost = 8;
 
 /** As `cloudEventsOfJson`, of a body whose nesting and values are known to be few. */
 export function* cloudEventsInSteps(
@@ -139,28 +144,34 @@ export function cloudEventOfHeaders(
   }
   const type = headers.get("content-type");
   if (type !== undefined) attributes.set("datacontenttype", type);
+  if (attributes.size > attributesMax) throw tooManyAttributes("");
   const data = body.length === 0 ? undefined : body;
   return newEventOf({ attributes, data, where: "" }, inStream);
 }
 
 function* structured(json: Json, where: string): Steps<Came> {
   if (!isJsonObject(json)) throw invalidField(where === "" ? "body" : where, "is no CloudEvent");
-  const { data, data_base64: base64, ...others } = json;
+  const { data, data_base64: base64 } = json;
   const attributes = new Map<string, Attribute>();
-  const given = Object.entries(others);
-  if (given.length > attributesMax) {
-    const event = where === "" ? "body" : where;
-    throw invalidField(event, `has more than ${attributesMax} attributes`);
-  }
-  for (const [name, value] of given) {
+  const names = Object.keys(json);
+  for (const name of names) {
+    const value = json[name];
+    // An attribute that is null is one that is not there.
+    if (value === null || value === undefined || dataMembers.has(name)) continue;
+    if (attributes.size === attributesMax) throw tooManyAttributes(where);
     const charsMax = listed.has(name) ? listedCharsMax : attributeCharsMax;
     if (typeof value === "string" && value.length > charsMax) {
       throw invalidField(named(where, name), `has more than ${charsMax} characters`);
     }
-    // An attribute that is null is one that is not there.
-    if (value !== null) attributes.set(name, attributeOf(value, named(where, name)));
+    attributes.set(name, attributeOf(value, named(where, name)));
   }
+  if (names.length > longMembers) yield names.length * memberCost;
   return { attributes, data: yield* dataOf(data, base64, attributes, where), where };
+}
+
+function tooManyAttributes(where: string): AnnalsError {
+  const field = where === "" ? "event" : where;
+  return invalidField(field, `has more than ${attributesMax} attributes`);
 }
 
 function attributeOf(value: Json, field: string): Attribute {

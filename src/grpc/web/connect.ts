@@ -112,7 +112,7 @@ class UnaryAnswers implements AnswerFormat {
 
   begin(): void {}
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = this.codec === "json" && message.length > shortAnswerBytesMax;
     return isLong ? this.forms.inSteps(message, this.text) : undefined;
   }
@@ -177,7 +177,7 @@ class EnvelopedAnswers implements AnswerFormat {
     return this.codec === "json" ? [this.form(message)] : framedAlone(message);
   }
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = this.codec === "json" && message.length > shortAnswerBytesMax;
     return isLong ? jsonForms.inSteps(message, this.envelopes) : undefined;
   }

@@ -151,7 +151,7 @@ export class EventSourceAnswers implements AnswerFormat {
     return [this.form(message)];
   }
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = message.length > shortAnswerBytesMax;
     return isLong ? this.forms.inSteps(message, this.framesOf) : undefined;
   }

@@ -90,7 +90,7 @@ class GrpcWebAnswers implements AnswerFormat {
     return this.isText ? [formOf(message)] : framedAlone(message);
   }
 
-  longForm(message: Framable): Steps<unknown> | undefined {
+  longForm(message: Framable): Steps<Buffer> | undefined {
     const isLong = this.isText && message.length > shortAnswerBytesMax;
     return isLong ? textForms.inSteps(message, textForm) : undefined;
   }

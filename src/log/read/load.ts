@@ -133,10 +133,7 @@ async function startOf(
   for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
     if (snapshot.version <= deletedThrough(view)) break;
     const batches = eventsFrom(snapshot.version, snapshot.position);
-    const first = await firstOf(batches);
-    const record = first && firstRecordOf(first);
-    const own = record !== undefined && scanPlacement(record).version === snapshot.version;
-    const known = own ? record : await recordOfVersion(source, stream, snapshot.version, view.head);
+    const { first, record, own, known } = await begunAt(source, snapshot, batches, view);
     const isFit = signal?.aborted === true || fits(snapshot, known);
     // If the following events were removed, the first event that is left has a greater version than
     // any snapshot's next one.
@@ -187,6 +184,25 @@ async function* readableSnapshots(
   } catch (error) {
     if (!(error instanceof AnnalsError) || error.reason !== "CORRUPTION") throw error;
     source.warn(`the snapshots of ${stream} cannot be read`, error);
+  }
+}
+
+/** Where the events behind a snapshot begin. `own`: with the event of the snapshot's version. */
+async function begunAt(
+  source: LoadSource,
+  { stream, version }: Snapshot,
+  batches: ScheduledRead,
+  { head }: StreamView,
+) {
+  try {
+    const first = await firstOf(batches);
+    const record = first && firstRecordOf(first);
+    const own = record !== undefined && scanPlacement(record).version === version;
+    const known = own ? record : await recordOfVersion(source, stream, version, head);
+    return { first, record, own, known };
+  } catch (error) {
+    await batches.return();
+    throw error;
   }
 }
 

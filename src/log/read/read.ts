@@ -107,7 +107,25 @@ class Reading implements AsyncIterableIterator<ReadMessage, undefined> {
   }
 
   private async message(found: HeldBatch, batches: ScheduledRead): Promise<ReadMessage> {
-    const { source, request, bounds } = this;
+    try {
+      const batch = this.count(found);
+      const hasEnded = this.isLimitReached || batches.isThrough;
+      if (!hasEnded || this.bounds === undefined) return { kind: "batch", batch };
+      if (this.isLimitReached) await batches.return();
+      // The client gets the events before anything is looked up for their end.
+      if (this.isEndLookedUp) return { kind: "batch", batch };
+      this.isOver = true;
+      return { kind: "batch", batch, end: await this.end(this.bounds) };
+    } catch (error) {
+      // Who loops over the read does not return from it when it throws.
+      await this.return();
+      throw error;
+    }
+  }
+
+  /** Returns what the limit has room for. */
+  private count(found: HeldBatch): Batch {
+    const { source, request } = this;
     const { direction, limit = Infinity } = request;
     const left = limit - this.eventCount;
     const batch = found.count > left ? sliceBatch(found, 0, left) : found;
@@ -116,13 +134,7 @@ class Reading implements AsyncIterableIterator<ReadMessage, undefined> {
     if (direction === "forwards" || this.newest === undefined) {
       this.newest = newestIn(batch, direction);
     }
-    const hasEnded = this.isLimitReached || batches.isThrough;
-    if (!hasEnded || bounds === undefined) return { kind: "batch", batch };
-    if (this.isLimitReached) await batches.return();
-    // The client gets the events before anything is looked up for their end.
-    if (this.isEndLookedUp) return { kind: "batch", batch };
-    this.isOver = true;
-    return { kind: "batch", batch, end: await this.end(bounds) };
+    return batch;
   }
 
   /** Whether the end says something that the events do not. */

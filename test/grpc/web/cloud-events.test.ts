@@ -64,6 +64,14 @@ describe("an event of the structured mode", () => {
     expect(back).toEqual(came);
   });
 
+  test("has no attributes where they are null, however many", async () => {
+    const absent = Array.from({ length: 2_000 }, (_, i) => [`x${i}`, null]);
+    const came = event({ kept: "k" });
+    const sent = { ...(Object.fromEntries(absent) as object), ...came };
+    const { event: back } = await told(await stored(JSON.stringify(sent)));
+    expect(back).toEqual(came);
+  });
+
   test("keeps every digit of its data, and may be longer than a line", async () => {
     const data = '{"big":12345678901234567890,"tiny":1.0000000000000000001,\n "e":1e400}';
     const came = JSON.stringify({ ...event({}), datacontenttype: "application/json" });
@@ -161,6 +169,19 @@ describe("an event of the binary mode", () => {
     expect(back.headers).toMatchObject({ ...headers, ...type });
     const { event: same } = await told(Number(json()["lastPosition"]));
     expect(same).toMatchObject({ source: "/a b", comexample: "Euro \u20ac \u{1f600}" });
+  });
+
+  test("has as many attributes as one of the structured mode, and is refused in the same words", async () => {
+    const names = Array.from({ length: 90 }, (_, i) => `x${i}`);
+    const binary = names.map((name) => [`ce-${name}`, "1"]);
+    const structuredOnes = names.map((name) => [name, "1"]);
+    const came = [
+      await post("", { ...headers, ...(Object.fromEntries(binary) as Record<string, string>) }),
+      await post(JSON.stringify(event(Object.fromEntries(structuredOnes) as object)), structured),
+    ];
+    for (const { status, json } of came) {
+      expect([status, json()["message"]]).toEqual([400, "event: has more than 80 attributes"]);
+    }
   });
 
   test("is refused where its headers are not UTF-8", async () => {

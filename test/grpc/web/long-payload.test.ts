@@ -165,8 +165,10 @@ describe("CloudEvents", () => {
     expect(Buffer.from(found[4_999]?.payload.value as Uint8Array).toString()).toBe("4999");
   });
 
-  test("of a batch with long lists as text are each read in a step of their own", () => {
-    const tags = `"tags":"[${'\\"a\\",'.repeat(60)}${" ".repeat(120_000)}\\"b\\"]"`;
+  test.each([
+    ["long lists as text", `"tags":"[${'\\"a\\",'.repeat(60)}${" ".repeat(120_000)}\\"b\\"]"`],
+    ["many nulls", Array.from({ length: 10_000 }, (_, i) => `"x${i}":null`).join()],
+  ])("of a batch with %s are each read in a step of their own", (_, tags) => {
     const events = Array.from({ length: 20 }, () => `{${required},${tags}}`);
     const body = Buffer.from(`[${events.join()}]`);
     const mode = { isBatch: true, inStream: true };
@@ -184,7 +186,7 @@ describe("CloudEvents", () => {
     [`{${required},"x":"${"x".repeat(200_000)}"}`, "x: has more than 16384 characters"],
     [
       `{${required},${Array.from({ length: 100 }, (_, i) => `"x${i}":1`).join()}}`,
-      "body: has more than 80 attributes",
+      "event: has more than 80 attributes",
     ],
     [
       `{${required},"tags":"[${'\\"a\\",'.repeat(64)}\\"b\\"]"}`,
