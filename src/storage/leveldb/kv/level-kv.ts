@@ -17,7 +17,7 @@ const blockCacheBytes = 32 * 1024 * 1024 * memoryShare;
  * Large write buffers and files keep the write rate constant; with the defaults, compaction makes
  * it decay.
  */
-const writeBufferBytes = 32 * 1024 * 1024 * memoryShare;
+const writeBufferBytes = 64 * 1024 * 1024 * memoryShare;
 const fileBytesMax = 32 * 1024 * 1024;
 
 /** Operations that are given to LevelDB in one turn of the event loop: a few milliseconds. */
