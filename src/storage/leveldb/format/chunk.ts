@@ -133,7 +133,11 @@ export function mayShareCommit(chunk: Chunk, next: Chunk): boolean {
   if (chunk.reclaimed !== undefined || next.reclaimed !== undefined) return true;
   const reader = new WireReader(next.records);
   reader.varint();
-  return chunk.records.length + reader.lengthEnd() > chunkBytesTargetMin;
+  const end = reader.lengthEnd();
+  // Chunks of several events were no longer than 8 KiB before short ones got 16.
+  const isLong = chunk.count > 1 && chunk.records.length > chunkBytesTargetMin;
+  const target = isLong && end <= shortFrameBytes ? chunkBytesTarget : chunkBytesTargetMin;
+  return chunk.records.length + end > target;
 }
 
 /** The key of a chunk's value, by its header. Throws CORRUPTION, also if it is not its value. */

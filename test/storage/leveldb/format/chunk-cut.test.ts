@@ -51,4 +51,8 @@ test("chunks of one commit are known as such, also where they were cut at 8 KiB"
   // The next commit of the same moment.
   const [little] = chunksOf([300]);
   expect(mayShareCommit(little as Chunk, little as Chunk)).toBe(false);
+  // It would have fitted the chunk of several events, which has more than 8 KiB.
+  const [long] = chunksOf(short.slice(0, 30));
+  expect((long as Chunk).records.length).toBeGreaterThan(9 * 1024);
+  expect(mayShareCommit(long as Chunk, little as Chunk)).toBe(false);
 });
