@@ -3,6 +3,7 @@
 
 import type { EventCodec, EventShape, NewEvent, RawEvent } from "./event.ts";
 import { jsonText } from "./json-text.ts";
+import { decodesLate } from "./lazy-event.ts";
 
 export type EventOfType<E extends EventShape, T extends E["type"]> = Extract<
   E,
@@ -67,7 +68,7 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
     new Map<string, (data: unknown, event: RawEvent) => unknown>(Object.entries(options.parse));
   const stringify = json?.stringify ?? jsonText;
   const parseText = json?.parse ?? (JSON.parse as (text: string) => unknown);
-  return {
+  const codec: EventCodec<E> = {
     encode(event: NewEvent<E>) {
       refuseStray(event);
       const { data } = event;
@@ -83,13 +84,13 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
       const parsed = parser(data, event);
       return (parsed === undefined ? { type } : { type, data: parsed }) as E;
     },
-    isLazy({ type, payload }: RawEvent) {
-      return parse === undefined && payload.length > 0 && !upcast.has(type);
-    },
     storedTypes(types) {
       return [...new Set([...types, ...upcast.keys()])];
     },
   };
+  return decodesLate(codec, ({ type, payload }) => {
+    return parse === undefined && payload.length > 0 && !upcast.has(type);
+  });
 }
 
 /**

@@ -78,11 +78,6 @@ export interface EventCodec<E extends EventShape> {
   encode(event: NewEvent<E>): EncodedPayload;
   /** Throws if it does not accept the event, which becomes a `MalformedEventError`. */
   decode(event: RawEvent): E;
-  /**
-   * Whether `decode` leaves the type as it is and adds `data` only, so that reads and subscriptions
-   * may call it when `data` is first accessed. Absent: never.
-   */
-  isLazy?(event: RawEvent): boolean;
   /** The stored types whose events decode to one of these types. */
   storedTypes(types: readonly string[]): readonly string[];
 }

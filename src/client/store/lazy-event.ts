@@ -11,12 +11,29 @@ import {
   type RecordedEvent,
 } from "./event.ts";
 
+/**
+ * For a codec: whether its `decode` leaves the event's type as it is and adds `data` only. Not a
+ * member of it, because a copy of the codec may have another `decode`.
+ */
+const lateCodecs = new WeakMap<object, (event: RawEvent) => boolean>();
+const notDecoded = Symbol("not decoded");
+const accessors = new WeakMap<EventCodec<EventShape>, PropertyDescriptor>();
+
+/** Lets `decode` of this codec be called when `data` is first accessed, where `addsDataOnly`. */
+export function decodesLate<E extends EventShape>(
+  codec: EventCodec<E>,
+  addsDataOnly: (event: RawEvent) => boolean,
+): EventCodec<E> {
+  lateCodecs.set(codec, addsDataOnly);
+  return codec;
+}
+
 /** Throws a `MalformedEventError` if the codec does not accept it, or `data` does when accessed. */
 export function readEvent<E extends EventShape>(
   raw: RawEvent,
   codec: EventCodec<E>,
 ): RecordedEvent<E> {
-  if (codec.isLazy?.(raw) !== true) return recordedEvent(raw, codec);
+  if (lateCodecs.get(codec)?.(raw) !== true) return recordedEvent(raw, codec);
   return new LazyEvent(raw, codec) as unknown as RecordedEvent<E>;
 }
 
@@ -35,9 +52,7 @@ class LazyEvent implements RawEvent {
   readonly recordedAtMicros;
   readonly principal;
   readonly traceParent;
-  /** Undefined: `#data` is the data. */
-  #codec: EventCodec<EventShape> | undefined;
-  #data: unknown;
+  #data: unknown = notDecoded;
 
   constructor(raw: RawEvent, codec: EventCodec<EventShape>) {
     this.type = raw.type;
@@ -53,25 +68,30 @@ class LazyEvent implements RawEvent {
     this.recordedAtMicros = raw.recordedAtMicros;
     this.principal = raw.principal;
     this.traceParent = raw.traceParent;
-    this.#codec = codec;
-    Object.defineProperty(this, "data", LazyEvent.data);
+    Object.defineProperty(this, "data", LazyEvent.dataOf(codec));
   }
 
-  private static readonly data: PropertyDescriptor & ThisType<LazyEvent> = {
-    enumerable: true,
-    configurable: true,
-    get() {
-      if (this.#codec !== undefined) this.#settle(decoded(this, this.#codec).data);
-      return this.#data;
-    },
-    set(value: unknown) {
-      this.#settle(value);
-    },
-  };
-
-  #settle(data: unknown): void {
-    this.#data = data;
-    this.#codec = undefined;
+  /** The property is the same for all events of a codec, which keeps them cheap to make. */
+  private static dataOf(codec: EventCodec<EventShape>): PropertyDescriptor {
+    const known = accessors.get(codec);
+    if (known !== undefined) return known;
+    const data: PropertyDescriptor & ThisType<LazyEvent> = {
+      enumerable: true,
+      configurable: true,
+      // Also of a proxy, or what inherits from an event, which have nothing private.
+      get() {
+        if (!(#data in this)) return decoded(this as RawEvent, codec).data;
+        if (this.#data === notDecoded) this.#data = decoded(this, codec).data;
+        return this.#data;
+      },
+      // As of a plain property: a frozen event refuses it.
+      set(value: unknown) {
+        const plain = { value, enumerable: true, configurable: true, writable: true };
+        Object.defineProperty(this, "data", plain);
+      },
+    };
+    accessors.set(codec, data);
+    return data;
   }
 
   /** `console.log` shows the data, or why there is none. */

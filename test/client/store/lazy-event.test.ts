@@ -65,6 +65,22 @@ describe("an event that was read", () => {
     expect(Object.freeze(readEvent(raw("7"), jsonEvents)).data).toBe(7);
   });
 
+  test("is read through a proxy, and by what inherits from it", () => {
+    const event = readEvent(raw('{"cents":5}'), jsonEvents);
+    const proxy = new Proxy(event, {});
+    expect(proxy.data).toEqual({ cents: 5 });
+    Object.assign(proxy, { data: 6 });
+    expect([proxy.data, event.data]).toEqual([6, 6]);
+    const base = readEvent(raw("8"), jsonEvents);
+    expect((Object.create(base) as typeof base).data).toBe(8);
+  });
+
+  test("takes no other data once it is frozen", () => {
+    const event = Object.freeze(readEvent(raw("7"), jsonEvents)) as { data?: unknown };
+    expect(() => (event.data = 8)).toThrow(TypeError);
+    expect(event.data).toBe(7);
+  });
+
   test("that is no JSON says so at each access, and where it is", () => {
     const event = readEvent(raw("{"), jsonEvents);
     for (let access = 0; access < 2; access++) {
@@ -84,7 +100,11 @@ describe("an event is decoded when it arrives", () => {
   const events: Record<string, EventCodec<{ type: string; data?: unknown }>> = {
     "where the codec checks data": defineEvents({ parse: { Paid: (data) => data } }),
     "where its type has an upcaster": defineEvents({ upcast: { Paid: (old) => old } }),
-    "where the codec does not say that it can wait": {
+    "where a copy of a codec has another decode": {
+      ...jsonEvents,
+      decode: (event) => ({ ...jsonEvents.decode(event), type: "Renamed", more: 1 }),
+    },
+    "where the codec is not of defineEvents": {
       encode: (event) => jsonEvents.encode(event),
       decode: (event) => jsonEvents.decode(event),
       storedTypes: (types) => jsonEvents.storedTypes(types),
