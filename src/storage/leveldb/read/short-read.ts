@@ -67,7 +67,7 @@ function streamRead(
     if (!found.add(posting, positions, versions) || found.bytes > read.batchBytes) return undefined;
   }
   const frames = found.frames();
-  const batch = batchOf([frames], found.positions.length, read);
+  const batch = batchOf(frames, found.positions.length, read);
   const isToEnd = positions.last === head && versions.last >= head;
   if (batch === undefined || batch.count === 0 || !isToEnd) return batch;
   const { before, positions: at, ends } = found;
@@ -169,9 +169,8 @@ function hitsRead(
     bytes += frame.length;
     if (bytes > batchBytes) return undefined;
   }
-  // A few events of a chunk would keep all of it.
-  const runs = frames.areOfChunks ? [Buffer.concat(found, bytes)] : found;
-  return batchOf(runs, found.length, read);
+  // A few events would keep all of their chunk or posting.
+  return batchOf(Buffer.concat(found, bytes), found.length, read);
 }
 
 /** In order, each once. Undefined: they are not found by a few keys. Throws CORRUPTION. */
@@ -205,8 +204,6 @@ function hitsIn(posting: Posting, { first, last }: Range): Hit[] {
 class HitFrames {
   /** Of the chunks that were looked up. */
   chunkBytes = 0;
-  /** Some are parts of chunks. */
-  areOfChunks = false;
   private readonly store: OpenStore;
   /** What was looked at last: the next hit may be there, too. */
   private chunk: Chunk | undefined;
@@ -262,7 +259,6 @@ class HitFrames {
     if (chunk?.first !== chunkFirst || chunk.reclaimed !== undefined) return undefined;
     if (ordinal >= chunk.count) return undefined;
     const offsets = frameOffsets(chunk);
-    this.areOfChunks = true;
     return chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
   }
 
@@ -275,14 +271,9 @@ class HitFrames {
   }
 }
 
-function batchOf(
-  frames: readonly Uint8Array[],
-  count: number,
-  read: StorageRead,
-): Batch | undefined {
+function batchOf(frames: Uint8Array, count: number, read: StorageRead): Batch | undefined {
   const { batchBytes, batchEvents = Infinity, positions } = read;
-  let bytes = 0;
-  for (const { length } of frames) bytes += length;
+  const bytes = frames.length;
   if (bytes > batchBytes || count > batchEvents) return undefined;
-  return { frames, count, bytes, through: positions.last, isPicked: true };
+  return { frames: [frames], count, bytes, through: positions.last, isPicked: true };
 }
