@@ -23,6 +23,7 @@ import { toldOf, writeStructured } from "../../../src/grpc/web/recorded-cloud-ev
 import { SharedForms, type MakeForm } from "../../../src/grpc/transport/call-format.ts";
 import { ask, askJson, envelopesIn } from "../../support/http.ts";
 import { startTestServer } from "../../support/running-server.ts";
+import { countTurns } from "../../support/turns.ts";
 
 const text = fc.string({
   unit: fc.constantFrom("a", '"', "\\", "\n", "\u00e9", "\ud83d\ude00", "\0"),
@@ -185,22 +186,16 @@ test("others have the thread while a long answer is made, in every form", async 
   onTestFinished(() => server.stop());
   const events = Array.from({ length: 5_000 }, () => ({ type: "T" }));
   await server.calls.unary(EventStoreService.method.append, { stream: "s", events });
-  let turn = 0;
-  const counting = (): void => {
-    turn++;
-    immediate = setImmediate(counting);
-  };
-  let immediate = setImmediate(counting);
+  const turn = countTurns();
   const turns = new Set<number>();
   const { value: take } = Object.getOwnPropertyDescriptor(AnswerText.prototype, "take") ?? {};
   const taken = vi.spyOn(AnswerText.prototype, "take").mockImplementation(function (
     this: AnswerText,
   ) {
-    turns.add(turn);
+    turns.add(turn());
     return (take as (this: AnswerText) => number).call(this);
   });
   onTestFinished(() => {
-    clearImmediate(immediate);
     taken.mockRestore();
   });
   const path = "/annals.v1.EventStoreService/Read";

@@ -2,6 +2,7 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { commitEvents, newEvent } from "../../support/events.ts";
 import { openLog } from "../harness.ts";
+import { countTurns } from "../../support/turns.ts";
 
 const json = (data: string) => ({ stream: "a", contentType: "application/json", data });
 
@@ -159,15 +160,9 @@ describe("getState", () => {
   test("lets others have the thread between its looks at a long text, and can be cancelled", async () => {
     const text = JSON.stringify({ text: "x".repeat(600_000), number: 0 }).replace(":0}", ":1e400}");
     const { log } = await openWith([json(text)], 1_000_000);
-    let turns = 0;
-    const counting = (): void => {
-      turns++;
-      immediate = setImmediate(counting);
-    };
-    let immediate = setImmediate(counting);
-    onTestFinished(() => clearImmediate(immediate));
+    const turn = countTurns();
     expect((await log.getState({ stream: "a" })).version).toBe(1);
-    expect(turns).toBeGreaterThan(3);
+    expect(turn()).toBeGreaterThan(3);
     const cancelling = new AbortController();
     setImmediate(() => setImmediate(() => cancelling.abort()));
     const cancelled = log.getState({ stream: "a" }, cancelling.signal);

@@ -6,15 +6,10 @@ import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
 import { TermTable } from "../../../../src/storage/leveldb/state/term-table.ts";
 import { commitEvents, newEvent } from "../../../support/events.ts";
+import { countTurns } from "../../../support/turns.ts";
 
 test("64 conditions of 64 tags each look up some 500 names in a turn", async () => {
-  let turn = 0;
-  const counting = (): void => {
-    turn++;
-    immediate = setImmediate(counting);
-  };
-  let immediate = setImmediate(counting);
-  onTestFinished(() => clearImmediate(immediate));
+  const turn = countTurns();
   const storage = await openStorageOver({ openKv: async () => openMemoryKv() });
   await commitEvents(storage, [newEvent({ tags: ["last"] })]);
   const conditions = Array.from({ length: 64 }, (_, i) => {
@@ -30,7 +25,7 @@ test("64 conditions of 64 tags each look up some 500 names in a turn", async () 
     this: TermTable,
     ...term
   ) {
-    asked.set(turn, (asked.get(turn) ?? 0) + 1);
+    asked.set(turn(), (asked.get(turn()) ?? 0) + 1);
     return (get as typeof TermTable.prototype.get).apply(this, term);
   });
   onTestFinished(() => looked.mockRestore());

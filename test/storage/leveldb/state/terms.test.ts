@@ -1,10 +1,11 @@
 // What is remembered of terms: only what is true as of the head.
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { TermKind } from "../../../../src/storage/leveldb/format/keys.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
 import { Terms } from "../../../../src/storage/leveldb/state/terms.ts";
 import { commitEvents, newEvent } from "../../../support/events.ts";
+import { countTurns } from "../../../support/turns.ts";
 
 const stream = { kind: TermKind.stream, name: "s-1" };
 
@@ -34,16 +35,10 @@ test("a look-up that a commit overtakes is not what later ones are answered from
 });
 
 test("many terms that nothing has are looked up in as many turns as trips", async () => {
-  let turn = 0;
-  const counting = (): void => {
-    turn++;
-    immediate = setImmediate(counting);
-  };
-  let immediate = setImmediate(counting);
-  onTestFinished(() => clearImmediate(immediate));
+  const turn = countTurns();
   const turns: number[] = [];
   const getMany = async (keys: readonly Uint8Array[]) => {
-    turns.push(turn);
+    turns.push(turn());
     return keys.map(() => undefined);
   };
   const kv = { ...openMemoryKv(), getMany };
